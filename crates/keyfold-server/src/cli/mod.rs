@@ -1,0 +1,124 @@
+//! The command line. Exit status: 0 done, 1 refused or failed, 2 wrong usage.
+
+mod doctor;
+mod keys;
+mod master_key;
+mod run;
+mod serve;
+
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use keyfold::settings::Environment;
+use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
+
+use crate::config::LogConfig;
+use crate::logging;
+use crate::router;
+
+/// Each user brings their own provider keys, and every call made for a user uses exactly that user's key.
+#[derive(Parser)]
+#[command(name = "keyfold", version, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve the API and the page
+    Serve,
+    /// Check the installation and say what to do about what is wrong
+    Doctor(doctor::Arguments),
+    /// List, set, remove, check or roll back keys
+    Keys(keys::Arguments),
+    /// Run a command with a user's keys in its environment
+    Run(run::Arguments),
+    /// Make and look after the master key
+    MasterKey(master_key::Arguments),
+    /// Print the description of the API (`OpenAPI` 3.1)
+    Openapi,
+}
+
+/// Why a command failed, in the user's words.
+pub(crate) struct Failure(String);
+
+impl<E: Display> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl Failure {
+    pub(crate) fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+}
+
+/// What a command is started with: the environment and folder of the process, and the limit to give back to a
+/// command that is run.
+pub(crate) struct Start {
+    pub(crate) environment: Environment,
+    pub(crate) dir: PathBuf,
+    pub(crate) core_limit: Rlimit,
+}
+
+/// Runs the command that the arguments name.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let done = start().and_then(|start| match arguments.command {
+        Command::Serve => serve::serve(start),
+        Command::Doctor(arguments) => doctor::doctor(start, &arguments),
+        Command::Keys(arguments) => keys::keys(start, arguments),
+        Command::Run(arguments) => run::run(start, &arguments),
+        Command::MasterKey(arguments) => master_key::master_key(&arguments),
+        Command::Openapi => print(&router::description().to_pretty_json()?),
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure(text)) => {
+            let _ = writeln!(io::stderr(), "keyfold: {}", text.trim_end());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start() -> Result<Start, Failure> {
+    let core_limit = getrlimit(Resource::Core);
+    forbid_core_dumps(core_limit)?;
+    logging::log_panics();
+    let dir = std::env::current_dir()?;
+    Ok(Start { environment: Environment::from_process(), dir, core_limit })
+}
+
+/// A core dump, or another process of the same user with a debugger, would show keys.
+fn forbid_core_dumps(limit: Rlimit) -> Result<(), Failure> {
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: limit.maximum })
+        .and_then(|()| set_dumpable_behavior(DumpableBehavior::NotDumpable))
+        .map_err(|error| Failure::new(format!("core dumps cannot be switched off: {error}")))
+}
+
+/// Starts logging for a command that people watch: warnings only, unless `KEYFOLD_LOG` says otherwise.
+pub(crate) fn log_for_command(start: &Start) {
+    let mut config = LogConfig::quiet();
+    if let Some(filter) = start.environment.get("KEYFOLD_LOG") {
+        filter.clone_into(&mut config.filter);
+    }
+    logging::start(&config);
+}
+
+/// A runtime for a command that does little at once.
+pub(crate) fn small_runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
+}
+
+/// Prints a line; a reader that went away (`| head`) is no failure.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    match writeln!(io::stdout(), "{text}") {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => Ok(other?),
+    }
+}

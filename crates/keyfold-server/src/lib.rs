@@ -1,0 +1,16 @@
+//! Keyfold's server and command line. The flow itself is the `keyfold` library; here are HTTP, the settings of
+//! the listener, and the commands.
+
+pub mod app;
+pub mod cli;
+pub mod config;
+mod current_user;
+mod json_body;
+pub mod logging;
+pub mod metrics;
+mod middleware;
+mod problem;
+pub mod router;
+mod routes;
+pub mod serve;
+mod web;

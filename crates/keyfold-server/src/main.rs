@@ -1,0 +1,7 @@
+//! The program `keyfold`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    keyfold_server::cli::main()
+}

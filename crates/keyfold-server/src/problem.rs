@@ -1,0 +1,215 @@
+//! Errors as clients see them: `application/problem+json` (RFC 9457). The only place that knows status codes.
+
+use std::borrow::Cow;
+
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderName, HeaderValue, StatusCode};
+use keyfold::Error;
+use serde_json::{Map, Value, json};
+
+/// Every word that a client can find in `code`, with its usual status and title.
+pub(crate) const CODES: &[(&str, StatusCode, &str)] = &[
+    ("conflict", StatusCode::CONFLICT, "Changed at the same time"),
+    ("database_unavailable", StatusCode::SERVICE_UNAVAILABLE, "Database unavailable"),
+    ("env_file_error", StatusCode::INTERNAL_SERVER_ERROR, "The .env file cannot be used"),
+    ("forbidden", StatusCode::FORBIDDEN, "Not allowed"),
+    ("headers_too_large", StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "Headers too large"),
+    ("internal_error", StatusCode::INTERNAL_SERVER_ERROR, "Internal error"),
+    ("invalid_key_format", StatusCode::UNPROCESSABLE_ENTITY, "Not a key of this provider"),
+    ("invalid_request", StatusCode::UNPROCESSABLE_ENTITY, "Invalid request"),
+    ("invalid_settings", StatusCode::INTERNAL_SERVER_ERROR, "Invalid settings"),
+    ("key_rejected", StatusCode::UNPROCESSABLE_ENTITY, "Key rejected"),
+    ("key_unreadable", StatusCode::INTERNAL_SERVER_ERROR, "Stored key unreadable"),
+    ("master_key_unavailable", StatusCode::SERVICE_UNAVAILABLE, "Master key unavailable"),
+    ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED, "Method not allowed"),
+    ("no_api_key", StatusCode::NOT_FOUND, "No API key"),
+    ("no_previous_version", StatusCode::NOT_FOUND, "No previous version"),
+    ("not_found", StatusCode::NOT_FOUND, "Not found"),
+    ("payload_too_large", StatusCode::PAYLOAD_TOO_LARGE, "Request body too large"),
+    ("provider_error", StatusCode::BAD_GATEWAY, "The provider answered with an error"),
+    ("provider_timeout", StatusCode::GATEWAY_TIMEOUT, "The provider took too long"),
+    ("provider_unreachable", StatusCode::BAD_GATEWAY, "The provider cannot be reached"),
+    ("state_directory_error", StatusCode::INTERNAL_SERVER_ERROR, "The state directory cannot be used"),
+    ("unauthenticated", StatusCode::UNAUTHORIZED, "Not signed in"),
+    ("unknown_provider", StatusCode::NOT_FOUND, "Unknown provider"),
+    ("unsupported_media_type", StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type"),
+];
+
+/// Seconds after which it is worth trying again when Keyfold's own parts are away.
+const TRY_AGAIN_AFTER: &str = "2";
+
+/// An error on its way to a client. Its body is written by the outermost middleware, which knows the request id.
+#[derive(Debug, Clone)]
+pub(crate) struct Problem(Box<Parts>);
+
+#[derive(Debug, Clone)]
+struct Parts {
+    code: &'static str,
+    status: StatusCode,
+    title: &'static str,
+    detail: String,
+    fields: Map<String, Value>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    /// For the log; never sent.
+    cause: Option<String>,
+}
+
+impl Problem {
+    pub(crate) fn new(code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
+        let known = CODES.iter().find(|(known, ..)| *known == code);
+        let (status, title) = known
+            .map_or((StatusCode::INTERNAL_SERVER_ERROR, "Internal error"), |(_, status, title)| (*status, *title));
+        Self(Box::new(Parts {
+            code,
+            status,
+            title,
+            detail: detail.into().into_owned(),
+            fields: Map::new(),
+            headers: vec![],
+            cause: None,
+        }))
+    }
+
+    pub(crate) fn invalid_request(field: &str, why: impl Into<String>) -> Self {
+        let detail = format!("`{field}` {}.", why.into().trim_end_matches('.'));
+        Self::new("invalid_request", detail).with_field("field", field)
+    }
+
+    /// For a request that is not even readable.
+    pub(crate) fn malformed(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new("invalid_request", detail).with_status(StatusCode::BAD_REQUEST).with_field("field", "body")
+    }
+
+    pub(crate) fn internal(cause: impl Into<String>) -> Self {
+        Error::Internal(cause.into()).into()
+    }
+
+    pub(crate) fn unauthenticated(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new("unauthenticated", detail)
+            .with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"keyfold\""))
+    }
+
+    pub(crate) fn with_status(mut self, status: StatusCode) -> Self {
+        self.0.status = status;
+        self
+    }
+
+    pub(crate) fn with_field(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.0.fields.insert(name.to_owned(), value.into());
+        self
+    }
+
+    pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.0.headers.push((name, value));
+        self
+    }
+
+    pub(crate) fn code(&self) -> &'static str {
+        self.0.code
+    }
+
+    pub(crate) fn cause(&self) -> Option<&str> {
+        self.0.cause.as_deref()
+    }
+
+    /// The body, with the id of the request that it answers.
+    pub(crate) fn body(&self, request_id: &str) -> Value {
+        let mut body = Map::new();
+        body.insert("type".into(), json!(format!("urn:keyfold:problem:{}", self.0.code)));
+        body.insert("title".into(), json!(self.0.title));
+        body.insert("status".into(), json!(self.0.status.as_u16()));
+        body.insert("detail".into(), json!(self.0.detail));
+        body.insert("code".into(), json!(self.0.code));
+        body.insert("request_id".into(), json!(request_id));
+        for (name, value) in &self.0.fields {
+            body.entry(name.clone()).or_insert_with(|| value.clone());
+        }
+        Value::Object(body)
+    }
+
+    /// The whole response.
+    pub(crate) fn respond(&self, request_id: &str) -> Response {
+        let mut response = (self.0.status, Json(self.body(request_id))).into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        for (name, value) in &self.0.headers {
+            headers.insert(name.clone(), value.clone());
+        }
+        response
+    }
+}
+
+/// Leaves the body to the outermost middleware.
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = self.0.status.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        let problem = Self::new(error.code(), error.to_string());
+        let mut problem = match &error {
+            Error::NoApiKey { provider, .. }
+            | Error::NoPreviousVersion { provider }
+            | Error::InvalidKeyFormat { provider, .. }
+            | Error::KeyRejectedOnSaving { provider, .. }
+            | Error::ProviderUnreachable { provider, .. }
+            | Error::ProviderTimeout { provider, .. }
+            | Error::Conflict { provider }
+            | Error::KeyUnreadable { provider, .. } => problem.with_field("provider", provider.as_str()),
+            Error::KeyRejectedInUse { provider, .. } => {
+                problem.with_field("provider", provider.as_str()).with_status(StatusCode::FAILED_DEPENDENCY)
+            }
+            Error::Provider { provider, status, retry_after, .. } => {
+                let mut problem = problem.with_field("provider", provider.as_str());
+                if let Some(status) = status {
+                    problem = problem.with_field("provider_status", *status);
+                    // What only the user can do something about keeps its status.
+                    if let Ok(kept @ (StatusCode::TOO_MANY_REQUESTS | StatusCode::PAYMENT_REQUIRED)) =
+                        StatusCode::from_u16(*status)
+                    {
+                        problem = problem.with_status(kept);
+                    }
+                }
+                match retry_after.as_deref().and_then(|after| HeaderValue::from_str(after).ok()) {
+                    Some(after) => problem.with_header(RETRY_AFTER, after),
+                    None => problem,
+                }
+            }
+            Error::UnknownProvider { known } => {
+                let known: Vec<&str> = known.iter().map(keyfold::provider::ProviderId::as_str).collect();
+                problem.with_field("known_providers", known)
+            }
+            Error::InvalidRequest { field, why } => Self::invalid_request(field, why),
+            _ => problem,
+        };
+        if problem.0.status == StatusCode::SERVICE_UNAVAILABLE {
+            problem = problem.with_header(RETRY_AFTER, HeaderValue::from_static(TRY_AGAIN_AFTER));
+        }
+        problem.0.cause = Some(error.cause());
+        problem
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_sorted_and_unique() {
+        assert!(CODES.windows(2).all(|pair| pair[0].0 < pair[1].0));
+    }
+
+    #[test]
+    fn a_field_cannot_hide_a_standard_member() {
+        let problem = Problem::new("conflict", "detail").with_field("status", 200).with_field("extra", 1);
+        let body = problem.body("id");
+        assert_eq!(body["status"], 409);
+        assert_eq!(body["extra"], 1);
+    }
+}

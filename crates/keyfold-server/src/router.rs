@@ -1,0 +1,117 @@
+//! Every route on one page.
+
+use axum::Router;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderName, HeaderValue, Method};
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::cors::{AllowOrigin, CorsLayer};
+use utoipa::OpenApi;
+use utoipa::openapi::OpenApi as Description;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::app::App;
+use crate::middleware::header_limit::header_limit;
+use crate::middleware::local_guard::{check_origin, check_token};
+use crate::middleware::request_scope::{REQUEST_ID, request_scope};
+use crate::middleware::security_headers::security_headers;
+use crate::problem::Problem;
+use crate::routes::{config, frontend_env, generate, health, keys, onboarding, openapi, providers, research};
+use crate::web;
+
+#[derive(OpenApi)]
+#[openapi(info(
+    title = "Keyfold",
+    description = "Each user brings their own provider keys, and every call made for a user uses exactly that user's key. Errors are `application/problem+json` (RFC 9457) with a stable `code`.",
+    license(name = "Apache-2.0", identifier = "Apache-2.0")
+))]
+struct Api;
+
+/// The described part of the API: everything that programs call.
+fn api() -> OpenApiRouter<App> {
+    OpenApiRouter::with_openapi(Api::openapi())
+        .routes(routes!(health::healthz))
+        .routes(routes!(health::readyz))
+        .routes(routes!(config::config))
+        .routes(routes!(providers::list))
+        .routes(routes!(keys::list))
+        .routes(routes!(keys::save, keys::remove))
+        .routes(routes!(keys::validate))
+        .routes(routes!(keys::roll_back))
+        .routes(routes!(generate::generate))
+        .routes(routes!(research::research))
+        .routes(routes!(frontend_env::update))
+        .routes(routes!(onboarding::session::init))
+        .routes(routes!(onboarding::session::status))
+        .routes(routes!(onboarding::session::progress))
+        .routes(routes!(onboarding::session::config))
+        .routes(routes!(onboarding::session::resume))
+        .routes(routes!(onboarding::session::summary))
+        .routes(routes!(onboarding::session::start))
+        .routes(routes!(onboarding::session::reset))
+        .routes(routes!(onboarding::session::complete))
+        .routes(routes!(onboarding::steps::step))
+        .routes(routes!(onboarding::steps::access))
+        .routes(routes!(onboarding::steps::complete))
+        .routes(routes!(onboarding::steps::skip))
+        .routes(routes!(onboarding::keys::list, onboarding::keys::save))
+        .routes(routes!(onboarding::keys::list_for_onboarding))
+        .routes(routes!(onboarding::keys::validate_all, onboarding::keys::validate_all_posted))
+        .routes(routes!(onboarding::providers::list))
+        .routes(routes!(onboarding::providers::one))
+        .routes(routes!(onboarding::providers::validate))
+}
+
+/// The description of the API.
+pub fn description() -> Description {
+    let mut description = api().split_for_parts().1;
+    description.info.version = env!("CARGO_PKG_VERSION").into();
+    description
+}
+
+/// The whole service.
+pub fn router(app: &App) -> Router {
+    let (api, _) = api().split_for_parts();
+    let pages = Router::new()
+        .route("/", get(web::overview))
+        .route("/docs", get(web::docs))
+        .route("/openapi.json", get(openapi::openapi))
+        .route("/assets/page.css", get(web::style))
+        .route("/assets/overview.js", get(web::overview_script))
+        .route("/assets/docs.js", get(web::docs_script));
+    api.merge(pages)
+        .fallback(|| async { Problem::new("not_found", "There is nothing at this address. /docs lists what there is.") })
+        .method_not_allowed_fallback(|| async {
+            Problem::new("method_not_allowed", "This address exists, but not for this method. The Allow header lists those that work.")
+        })
+        // A layer added later is further out.
+        .layer(from_fn_with_state(app.clone(), check_token))
+        .layer(cors(app))
+        .layer(from_fn_with_state(app.clone(), check_origin))
+        .layer(from_fn(header_limit))
+        .layer(CatchPanicLayer::custom(|_| Problem::internal("a handler panicked").into_response()))
+        .layer(from_fn(security_headers))
+        .layer(from_fn_with_state(app.clone(), request_scope))
+        .with_state(app.clone())
+}
+
+fn cors(app: &App) -> CorsLayer {
+    let app = app.clone();
+    let allowed = AllowOrigin::predicate(move |origin: &HeaderValue, _| {
+        origin.to_str().is_ok_and(|origin| app.allowed_origins.iter().any(|allowed| allowed == origin))
+    });
+    CorsLayer::new()
+        .allow_origin(allowed)
+        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
+        .allow_headers([AUTHORIZATION, CONTENT_TYPE, REQUEST_ID])
+        .expose_headers([
+            REQUEST_ID,
+            RETRY_AFTER,
+            HeaderName::from_static("ratelimit"),
+            HeaderName::from_static("keyfold-error"),
+        ])
+        .max_age(std::time::Duration::from_secs(600))
+}

@@ -1,0 +1,40 @@
+//! What a page needs before anybody has signed in. Nothing secret.
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::app::App;
+
+#[derive(Serialize, ToSchema)]
+pub(crate) struct PublicConfig {
+    /// `local` or `production`
+    mode: &'static str,
+    auth: AuthConfig,
+    /// `keyfold` or `alwrity`
+    onboarding: &'static str,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(crate) struct AuthConfig {
+    /// `none` or `token` (local mode), `clerk` or `oidc`
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    clerk_publishable_key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issuer: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_id: Option<String>,
+}
+
+/// Mode, sign-in and onboarding.
+#[utoipa::path(get, path = "/api/config", tag = "operations", responses((status = 200, body = PublicConfig)))]
+pub(crate) async fn config(State(app): State<App>) -> Json<PublicConfig> {
+    let kind = if app.guard.has_token() { "token" } else { "none" };
+    Json(PublicConfig {
+        mode: app.keyfold.mode().as_str(),
+        auth: AuthConfig { kind, clerk_publishable_key: None, issuer: None, client_id: None },
+        onboarding: app.keyfold.preset().as_str(),
+    })
+}

@@ -1,0 +1,12 @@
+//! One file per endpoint or small family of them: what it takes, what it gives, the handler.
+
+pub(crate) mod config;
+pub(crate) mod frontend_env;
+pub(crate) mod generate;
+pub(crate) mod health;
+pub(crate) mod key_view;
+pub(crate) mod keys;
+pub(crate) mod onboarding;
+pub(crate) mod openapi;
+pub(crate) mod providers;
+pub(crate) mod research;

@@ -1,0 +1,143 @@
+//! Calls made for a user with that user's own key: open, call, note what came of it.
+
+use std::sync::Arc;
+
+use futures_util::{Stream, StreamExt};
+use http::StatusCode;
+use serde_json::Value;
+
+use crate::Keyfold;
+use crate::auth::AuthenticatedUser;
+use crate::error::Error;
+use crate::keys::{KeyTicket, OpenedKey};
+use crate::provider::generate::{self, Generated, Part, Prompt, check_model_name};
+use crate::provider::http::CallError;
+use crate::provider::{Generate, Provider, Verdict, research};
+
+/// The provider of a prompt that names none.
+pub const DEFAULT_PROVIDER: &str = "gemini";
+
+impl Keyfold {
+    /// Generates a text with the user's key for `provider`.
+    pub async fn generate(
+        &self,
+        user: &AuthenticatedUser,
+        provider: &str,
+        prompt: &Prompt,
+    ) -> Result<Generated, Error> {
+        let (provider, how) = self.generating(provider, prompt)?;
+        let (key, ticket) = self.open_key(user, &provider).await?.into_parts();
+        let answered = generate::whole(&self.keys().http, &provider, &how, &key, prompt).await;
+        drop(key);
+        ticket.note(answered).await
+    }
+
+    /// Begins to generate a text; dropping the stream ends the call at the provider.
+    pub async fn generate_streamed(
+        &self,
+        user: &AuthenticatedUser,
+        provider: &str,
+        prompt: &Prompt,
+    ) -> Result<impl Stream<Item = Result<Part, Error>> + Send + use<>, Error> {
+        let (provider, how) = self.generating(provider, prompt)?;
+        let (key, ticket) = self.open_key(user, &provider).await?.into_parts();
+        let http = Arc::clone(&self.keys().http);
+        let begun = generate::streamed(http, &provider, &how, &key, prompt).await;
+        drop(key);
+        let parts = ticket.note(begun).await?;
+        Ok(parts.map(move |part| part.map_err(|error| error_of(&provider, error))))
+    }
+
+    /// Searches the web with the user's Exa key; the answer is Exa's own.
+    pub async fn research(
+        &self,
+        user: &AuthenticatedUser,
+        query: &str,
+        results: Option<u32>,
+    ) -> Result<Value, Error> {
+        let provider = self.keys().provider(research::PROVIDER)?;
+        let (key, ticket) = self.open_key(user, &provider).await?.into_parts();
+        let answered = research::search(&self.keys().http, &provider, &key, query, results).await;
+        drop(key);
+        ticket.note(answered).await
+    }
+
+    async fn open_key(&self, user: &AuthenticatedUser, provider: &Arc<Provider>) -> Result<OpenedKey, Error> {
+        self.keys_of(user).await?.open(provider)
+    }
+
+    fn generating(&self, provider: &str, prompt: &Prompt) -> Result<(Arc<Provider>, Generate), Error> {
+        let provider = self.keys().provider(provider)?;
+        if let Some(model) = &prompt.model {
+            check_model_name(model)
+                .map_err(|error| Error::InvalidRequest { field: "model".into(), why: error.to_string() })?;
+        }
+        let how = provider.generate.clone().ok_or_else(|| Error::InvalidRequest {
+            field: "provider".into(),
+            why: format!(
+                "is {}, which does not generate text here; use one of {}",
+                provider.id,
+                self.generating_providers().join(", ")
+            ),
+        })?;
+        Ok((provider, how))
+    }
+
+    fn generating_providers(&self) -> Vec<String> {
+        let providers = self.keys().registry.iter();
+        providers.filter(|provider| provider.generate.is_some()).map(|provider| provider.id.to_string()).collect()
+    }
+}
+
+impl KeyTicket {
+    /// Remembers what the outcome says of the key, and puts a failure in the user's words.
+    async fn note<T>(&self, outcome: Result<T, CallError>) -> Result<T, Error> {
+        match outcome {
+            Ok(answer) => {
+                self.note_success().await;
+                Ok(answer)
+            }
+            Err(error) => {
+                if let CallError::Refused { verdict: Verdict::Rejected, .. } = &error {
+                    self.note_rejection().await;
+                }
+                Err(error_of(self.provider(), error))
+            }
+        }
+    }
+}
+
+fn error_of(provider: &Provider, error: CallError) -> Error {
+    let (id, name) = (provider.id.clone(), provider.name.clone());
+    let failed = |status, detail| Error::Provider { provider: id.clone(), status, retry_after: None, detail };
+    match error {
+        CallError::Unreachable(cause) => Error::ProviderUnreachable { provider: id, name, cause },
+        CallError::TimedOut => Error::ProviderTimeout { provider: id, name },
+        CallError::Refused { verdict: Verdict::Rejected, .. } => {
+            Error::KeyRejectedInUse { provider: id, name, setup_url: provider.setup_url.clone() }
+        }
+        CallError::Refused { status, retry_after, message, verdict } => {
+            let words = message.map(|words| format!(" It says: {words}")).unwrap_or_default();
+            let detail = match (status, verdict) {
+                (_, Verdict::Limited(why)) => {
+                    format!("{name} did not do it: {why}. Look at your account there.{words}")
+                }
+                (StatusCode::TOO_MANY_REQUESTS, _) => {
+                    format!("{name} wants fewer requests from you at the moment. Try again later.{words}")
+                }
+                (status, _) if status.is_server_error() => {
+                    format!("{name} has trouble of its own at the moment. Try again later.{words}")
+                }
+                _ => format!("{name} did not accept the request.{words}"),
+            };
+            Error::Provider { provider: id, status: Some(status.as_u16()), retry_after, detail }
+        }
+        CallError::TooLarge(_) => failed(None, format!("{name} answered more than can be taken. Ask for less.")),
+        CallError::Nonsense(what) => failed(None, format!("{name} answered, but not as it should: {what}. Try again later.")),
+        CallError::BrokeOff => failed(None, format!("The answer of {name} broke off. Try again.")),
+        CallError::Reported(words) => {
+            let words = words.map(|words| format!(" It says: {words}")).unwrap_or_default();
+            failed(None, format!("{name} could not answer.{words}"))
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Envelope encryption: a master key wraps one data key per user, the data key seals that user's keys.
+//!
+//! AES-256-GCM throughout. Every sealed value is bound, as associated data, to what it is and whose it is
+//! ([`Purpose`]), so a value that was copied to another user, provider or version does not open.
+
+mod data_key;
+mod derivation;
+mod master_key;
+mod sealed;
+
+pub(crate) use data_key::DataKey;
+pub(crate) use derivation::Purpose;
+pub use master_key::{MalformedMasterKey, MasterKey, MasterKeyRing};
+pub use sealed::{KeyId, Sealed};
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use zeroize::Zeroizing;
+
+use crate::clock::{NoRandomness, Random, random_bytes};
+
+/// Bytes of every symmetric key.
+pub(crate) const KEY_LEN: usize = 32;
+
+/// Why something was not sealed or did not open.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EnvelopeError {
+    /// The text does not begin with `kf1.`: plain text, or another program's.
+    #[error("the stored value is not in Keyfold's sealed form")]
+    NotSealed,
+    /// The text begins like a sealed form of a version that this program does not know.
+    #[error("the stored value has a format version that this Keyfold does not know")]
+    UnknownFormat,
+    /// The rest is no base64url or too short.
+    #[error("the stored value is damaged")]
+    Malformed,
+    /// Sealed by a key that was not given.
+    #[error("the stored value was sealed with key {0}, which is not among the given ones")]
+    UnknownKey(KeyId),
+    /// Changed, or moved from another user, provider or version.
+    #[error("the stored value does not open for this user, provider and version")]
+    DoesNotOpen,
+    /// No nonce could be drawn.
+    #[error(transparent)]
+    NoRandomness(#[from] NoRandomness),
+}
+
+/// An AES-256-GCM key with its schedule ready, and the id that its sealed values carry.
+pub(crate) struct SealingKey {
+    id: KeyId,
+    key: LessSafeKey,
+}
+
+impl SealingKey {
+    pub(crate) fn new(id: KeyId, bytes: &[u8; KEY_LEN]) -> Result<Self, EnvelopeError> {
+        let key = UnboundKey::new(&AES_256_GCM, bytes).map_err(|_| EnvelopeError::DoesNotOpen)?;
+        Ok(Self { id, key: LessSafeKey::new(key) })
+    }
+
+    pub(crate) fn id(&self) -> KeyId {
+        self.id
+    }
+
+    /// Seals under a fresh random nonce (96 bits; NIST SP 800-38D allows 2^32 per key).
+    pub(crate) fn seal(
+        &self,
+        random: &dyn Random,
+        purpose: &Purpose<'_>,
+        plaintext: &[u8],
+    ) -> Result<Sealed, EnvelopeError> {
+        let nonce: [u8; NONCE_LEN] = random_bytes(random)?;
+        let mut ciphertext = Vec::with_capacity(plaintext.len() + AES_256_GCM.tag_len());
+        ciphertext.extend_from_slice(plaintext);
+        self.key
+            .seal_in_place_append_tag(
+                Nonce::assume_unique_for_key(nonce),
+                Aad::from(purpose.associated_data(self.id)),
+                &mut ciphertext,
+            )
+            .map_err(|_| EnvelopeError::Malformed)?;
+        Ok(Sealed { key_id: self.id, nonce, ciphertext })
+    }
+
+    /// Opens what this key sealed for this purpose; the result is wiped on drop.
+    pub(crate) fn open(
+        &self,
+        purpose: &Purpose<'_>,
+        sealed: &Sealed,
+    ) -> Result<Zeroizing<Vec<u8>>, EnvelopeError> {
+        if sealed.key_id != self.id {
+            return Err(EnvelopeError::UnknownKey(sealed.key_id));
+        }
+        let mut buffer = Zeroizing::new(sealed.ciphertext.clone());
+        let length = self
+            .key
+            .open_in_place(
+                Nonce::assume_unique_for_key(sealed.nonce),
+                Aad::from(purpose.associated_data(self.id)),
+                &mut buffer,
+            )
+            .map_err(|_| EnvelopeError::DoesNotOpen)?
+            .len();
+        buffer.truncate(length);
+        Ok(buffer)
+    }
+}
+
+#[cfg(test)]
+mod tests;

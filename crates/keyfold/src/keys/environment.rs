@@ -1,0 +1,170 @@
+//! Local mode's keys: in the process environment, in the backend `.env`, and for browsers in the frontend one.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{Keys, ReadFrom};
+use crate::dotenv::{self, DotenvError, EnvFile, Snapshot};
+use crate::error::Error;
+use crate::provider::{Provider, key_shape};
+use crate::secret::ApiKey;
+use crate::settings::Environment;
+
+/// The places that local mode reads keys from and writes them to.
+pub(crate) struct EnvFiles {
+    process: Environment,
+    backend: PathBuf,
+    frontend: Option<PathBuf>,
+}
+
+/// Where a key of the environment stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    Process,
+    File,
+}
+
+/// What a look for a key found.
+pub(super) enum Found {
+    Nothing,
+    Key { key: ApiKey, place: Place },
+    /// Something stands there that cannot be a key.
+    Unusable { place: Place, why: String },
+}
+
+/// What a change of the files needs to be undone.
+pub(super) struct Undo(Vec<(PathBuf, Snapshot)>);
+
+impl EnvFiles {
+    pub(crate) fn new(process: Environment, backend: PathBuf, frontend: Option<PathBuf>) -> Self {
+        Self { process, backend, frontend }
+    }
+
+    pub(crate) fn backend(&self) -> &Path {
+        &self.backend
+    }
+
+    pub(crate) fn frontend(&self) -> Option<&Path> {
+        self.frontend.as_deref()
+    }
+
+    /// Looks for a provider's key, in the process first, then in the file as it is now on disk.
+    pub(super) fn find(&self, provider: &Provider) -> Result<Found, DotenvError> {
+        if let Some(value) = self.process.get(&provider.variable).map(str::trim)
+            && is_meant(provider, value)
+        {
+            return Ok(match ApiKey::parse(value) {
+                Ok(key) => Found::Key { key, place: Place::Process },
+                Err(why) => Found::Unusable {
+                    place: Place::Process,
+                    why: format!("the variable {} of the process is no key: {why}", provider.variable),
+                },
+            });
+        }
+        Ok(self.find_in_file(provider, &EnvFile::read(&self.backend)?))
+    }
+
+    pub(super) fn find_in_file(&self, provider: &Provider, file: &EnvFile) -> Found {
+        let Some(variable) = file.variable(&provider.variable) else { return Found::Nothing };
+        let value = variable.value().unwrap_or_default().trim();
+        if !is_meant(provider, value) {
+            return Found::Nothing;
+        }
+        match ApiKey::parse(value) {
+            Ok(key) => Found::Key { key, place: Place::File },
+            Err(why) => Found::Unusable {
+                place: Place::File,
+                why: format!("{} in {}, line {}: {why}", provider.variable, self.backend.display(), variable.line()),
+            },
+        }
+    }
+
+    /// Whether a variable of the process hides what the file says.
+    pub(super) fn process_overrides(&self, provider: &Provider) -> bool {
+        self.process.get(&provider.variable).is_some_and(|value| is_meant(provider, value.trim()))
+    }
+
+    /// Writes the key to the backend file, and to the frontend file if browsers need it.
+    #[expect(clippy::disallowed_methods, reason = "local mode keeps keys in .env, as the developer asked")]
+    pub(super) fn write(&self, provider: &Provider, key: &ApiKey) -> Result<Undo, DotenvError> {
+        self.change(provider, |file, variable| file.set(variable, key.expose()))
+    }
+
+    /// Removes the key from both files.
+    pub(super) fn remove(&self, provider: &Provider) -> Result<Undo, DotenvError> {
+        self.change(provider, |file, variable| file.remove(variable).map(drop))
+    }
+
+    fn change(
+        &self,
+        provider: &Provider,
+        change: impl Fn(&mut EnvFile, &str) -> Result<(), DotenvError>,
+    ) -> Result<Undo, DotenvError> {
+        let mut places = vec![(self.backend.as_path(), provider.variable.as_str())];
+        if let (Some(frontend), Some(variable)) = (&self.frontend, &provider.frontend_variable) {
+            places.push((frontend, variable));
+        }
+        let mut undo = Undo(vec![]);
+        for (path, variable) in places {
+            let changed = dotenv::update(path, |file| {
+                let before = file.snapshot(variable);
+                change(file, variable)?;
+                Ok::<_, DotenvError>(before)
+            });
+            match changed {
+                Ok(before) => undo.0.push((path.to_owned(), before)),
+                Err(error) => {
+                    undo.apply();
+                    return Err(error);
+                }
+            }
+        }
+        Ok(undo)
+    }
+}
+
+impl Undo {
+    /// Puts the files back as they were, as far as possible.
+    pub(super) fn apply(self) {
+        for (path, before) in self.0.into_iter().rev() {
+            if let Err(error) = dotenv::update(&path, |file| file.restore(&before)) {
+                tracing::error!(%error, "a .env file could not be put back as it was");
+            }
+        }
+    }
+}
+
+/// Writes one of the registry's frontend variables to the frontend `.env`.
+pub(crate) async fn set_frontend_variable(keys: &Arc<Keys>, name: &str, value: &str) -> Result<(), Error> {
+    let ReadFrom::Environment(files) = &keys.read_from else {
+        return Err(Error::NotFound("There is no frontend .env in production.".into()));
+    };
+    let known: Vec<&str> =
+        keys.registry.iter().filter_map(|provider| provider.frontend_variable.as_deref()).collect();
+    if !known.contains(&name) {
+        return Err(Error::InvalidRequest {
+            field: "key".into(),
+            why: format!("must be a variable that front ends need: {}", known.join(", ")),
+        });
+    }
+    let Some(path) = files.frontend.clone() else {
+        return Err(Error::NotFound(
+            "There is no frontend folder here. Set KEYFOLD_FRONTEND_ENV_FILE to the .env of your front end.".into(),
+        ));
+    };
+    let value = ApiKey::parse(value)
+        .map_err(|why| Error::InvalidRequest { field: "value".into(), why: format!("cannot be used: {why}") })?;
+    let name = name.to_owned();
+    let written = tokio::task::spawn_blocking(move || write_variable(&path, &name, &value));
+    Ok(written.await.map_err(|error| Error::Internal(error.to_string()))??)
+}
+
+#[expect(clippy::disallowed_methods, reason = "a key that is public by design, for the front end's .env")]
+fn write_variable(path: &Path, name: &str, value: &ApiKey) -> Result<(), DotenvError> {
+    dotenv::update(path, |file| file.set(name, value.expose()))
+}
+
+/// Neither empty nor a placeholder, such as a copied `.env.example` holds.
+fn is_meant(provider: &Provider, value: &str) -> bool {
+    !value.is_empty() && !key_shape::is_placeholder(provider, value)
+}

@@ -1,0 +1,154 @@
+//! A user's keys as the user may see them: never the key itself.
+
+use jiff::Timestamp;
+
+use super::environment::{Found, Place};
+use super::{Identity, KeyStatus, ReadFrom, StoredKey, UserApiKeys};
+use crate::dotenv::EnvFile;
+use crate::error::Error;
+use crate::provider::{Provider, ProviderId};
+use crate::secret::ApiKey;
+
+/// Where a key is read from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeySource {
+    /// The database.
+    Database,
+    /// The backend `.env`.
+    EnvFile,
+    /// A variable of the process.
+    Environment,
+}
+
+impl KeySource {
+    /// The word in answers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Database => "database",
+            Self::EnvFile => "env_file",
+            Self::Environment => "environment",
+        }
+    }
+}
+
+/// What a user may know of a stored key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct KeyRecord {
+    /// The provider.
+    pub provider: ProviderId,
+    /// The last four characters, or nothing of it.
+    pub masked: String,
+    /// What is known of it.
+    pub status: KeyStatus,
+    /// Where it is read from.
+    pub source: KeySource,
+    /// Counts the replacements; `None` for a key that was never saved here.
+    pub version: Option<i64>,
+    /// When the first version was saved.
+    pub created_at: Option<Timestamp>,
+    /// When this version was saved.
+    pub updated_at: Option<Timestamp>,
+    /// When this version was last opened.
+    pub last_used_at: Option<Timestamp>,
+    /// When the provider last said something of this version.
+    pub last_verified_at: Option<Timestamp>,
+}
+
+impl UserApiKeys {
+    /// The user's keys, ordered by provider.
+    pub fn list(&self) -> Result<Vec<KeyRecord>, Error> {
+        match &self.keys.read_from {
+            ReadFrom::Database => Ok(self.stored.keys.iter().filter_map(|stored| self.stored_record(stored)).collect()),
+            ReadFrom::Environment(files) => {
+                let file = EnvFile::read(files.backend())?;
+                let mut records = vec![];
+                for provider in self.keys.registry.iter() {
+                    let found = if files.process_overrides(provider) {
+                        files.find(provider)?
+                    } else {
+                        files.find_in_file(provider, &file)
+                    };
+                    records.extend(self.environment_record(provider, &found));
+                }
+                Ok(records)
+            }
+        }
+    }
+
+    /// The record of one key, if there is one.
+    pub fn record(&self, provider: &ProviderId) -> Result<Option<KeyRecord>, Error> {
+        Ok(self.list()?.into_iter().find(|record| record.provider == *provider))
+    }
+
+    fn stored_record(&self, stored: &StoredKey) -> Option<KeyRecord> {
+        let provider = ProviderId::parse(&stored.row.provider).ok()?;
+        let opened = self.stored.open(&self.user, &provider, stored);
+        Some(match &opened {
+            Ok(key) => self.record_of(&provider, key, stored, KeySource::Database),
+            Err(_) => KeyRecord {
+                masked: "****".into(),
+                status: KeyStatus::Unreadable,
+                ..self.record_without_key(&provider, stored, KeySource::Database)
+            },
+        })
+    }
+
+    fn environment_record(&self, provider: &Provider, found: &Found) -> Option<KeyRecord> {
+        let empty = |place: Place| KeyRecord {
+            provider: provider.id.clone(),
+            masked: "****".into(),
+            status: KeyStatus::Unreadable,
+            source: match place {
+                Place::Process => KeySource::Environment,
+                Place::File => KeySource::EnvFile,
+            },
+            version: None,
+            created_at: None,
+            updated_at: None,
+            last_used_at: None,
+            last_verified_at: None,
+        };
+        match found {
+            Found::Nothing => None,
+            Found::Unusable { place, .. } => Some(empty(*place)),
+            Found::Key { key, place } => {
+                let empty = empty(*place);
+                let (identity, status) = self.identify(provider, key);
+                if let (Identity::Version(_), Some(stored)) = (identity, self.stored.find(&provider.id)) {
+                    return Some(self.record_of(&provider.id, key, stored, empty.source));
+                }
+                let notes = self.keys.notes();
+                let mark = notes.marks.get(&(self.user.clone(), provider.id.clone()));
+                let mark = mark.filter(|mark| Identity::Outside(mark.digest) == identity);
+                Some(KeyRecord {
+                    masked: key.masked(),
+                    status,
+                    last_used_at: mark.and_then(|mark| mark.used_at),
+                    last_verified_at: mark.and_then(|mark| mark.verified_at),
+                    ..empty
+                })
+            }
+        }
+    }
+
+    fn record_of(&self, provider: &ProviderId, key: &ApiKey, stored: &StoredKey, source: KeySource) -> KeyRecord {
+        KeyRecord { masked: key.masked(), ..self.record_without_key(provider, stored, source) }
+    }
+
+    fn record_without_key(&self, provider: &ProviderId, stored: &StoredKey, source: KeySource) -> KeyRecord {
+        let row = &stored.row;
+        let noted = self.keys.notes().used.get(&(self.user.clone(), provider.clone(), row.version)).copied();
+        KeyRecord {
+            provider: provider.clone(),
+            masked: String::new(),
+            status: KeyStatus::parse(&row.status),
+            source,
+            version: Some(row.version),
+            created_at: Some(row.created_at),
+            updated_at: Some(row.updated_at),
+            last_used_at: noted.max(row.last_used_at),
+            last_verified_at: row.last_verified_at,
+        }
+    }
+}

@@ -1,0 +1,404 @@
+//! Saving, replacing, rolling back and removing keys.
+//!
+//! A change is made in the database's transaction first, then in the `.env` files, then committed; whatever
+//! fails undoes the rest. It runs as a task of its own, so a caller who leaves does not leave half of it.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::environment::{EnvFiles, Found, Undo};
+use super::{KeyRecord, KeySource, KeyStatus, Keys, ReadFrom, Stored, UserApiKeys};
+use crate::clock::Random;
+use crate::dotenv::{DotenvError, EnvFile};
+use crate::envelope::{DataKey, EnvelopeError, Purpose, Sealed};
+use crate::error::Error;
+use crate::provider::key_shape::{Appearance, appearance};
+use crate::provider::{Provider, ProviderId, Verdict, check};
+use crate::secret::ApiKey;
+use crate::storage::keys::KeyRow;
+use crate::storage::{self, StorageError, Transaction};
+use crate::user::UserId;
+
+/// How long a replaced key can be rolled back.
+pub const KEPT_FOR: SignedDuration = SignedDuration::from_hours(24);
+
+/// A key that was saved, and what the user should know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Saved {
+    /// The key as it now is.
+    pub record: KeyRecord,
+    /// Whether there was none before.
+    pub is_new: bool,
+    /// What the user should know.
+    pub warnings: Vec<Warning>,
+}
+
+/// Something that the user should know about a saved key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Warning {
+    /// It does not look like the keys of this provider that Keyfold knows.
+    UnfamiliarForm(String),
+    /// Live, but restricted; says why.
+    Limited(String),
+    /// The provider could not be asked; says why.
+    NotVerified(String),
+    /// A variable of the process hides the saved key.
+    Overridden(String),
+    /// Browsers need it, and there is no frontend `.env`.
+    NoFrontendFile(String),
+}
+
+impl std::fmt::Display for Warning {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (Self::UnfamiliarForm(text)
+        | Self::Limited(text)
+        | Self::NotVerified(text)
+        | Self::Overridden(text)
+        | Self::NoFrontendFile(text)) = self;
+        formatter.write_str(text)
+    }
+}
+
+/// A key that its provider was asked about and did not reject: only such a key is saved.
+pub struct CheckedKey {
+    provider: Arc<Provider>,
+    key: ApiKey,
+    verdict: Verdict,
+    warnings: Vec<Warning>,
+}
+
+impl UserApiKeys {
+    /// Asks the provider about a key that is not saved.
+    pub async fn check_unsaved(&self, provider: &Arc<Provider>, key: ApiKey) -> Result<Verdict, Error> {
+        Ok(match self.check_before_saving(provider, key).await {
+            Ok(checked) => checked.verdict,
+            Err(Error::KeyRejectedOnSaving { .. }) => Verdict::Rejected,
+            Err(error) => return Err(error),
+        })
+    }
+
+    /// Looks at a key and asks its provider; the result can be [`store`](Self::store)d.
+    pub async fn check_before_saving(&self, provider: &Arc<Provider>, key: ApiKey) -> Result<CheckedKey, Error> {
+        let mut warnings = vec![];
+        match appearance(&self.keys.registry, provider, &key) {
+            Appearance::Known => {}
+            Appearance::Unknown => warnings.push(Warning::UnfamiliarForm(format!(
+                "This does not look like the keys of {} that Keyfold knows (a key {}). Providers change their formats, so it was taken as it is.",
+                provider.name, provider.format_hint
+            ))),
+            Appearance::Wrong(why) => {
+                return Err(Error::InvalidKeyFormat {
+                    provider: provider.id.clone(),
+                    name: provider.name.clone(),
+                    why,
+                });
+            }
+        }
+        let verdict = check::check(&self.keys.http, provider, &key).await;
+        match &verdict {
+            Verdict::Valid => {}
+            Verdict::Limited(why) => {
+                warnings.push(Warning::Limited(format!("The key is live, but limited: {why}.")));
+            }
+            Verdict::Unknown(why) => warnings.push(Warning::NotVerified(format!(
+                "The key was saved without being verified: {why}."
+            ))),
+            Verdict::Rejected => {
+                return Err(Error::KeyRejectedOnSaving {
+                    provider: provider.id.clone(),
+                    name: provider.name.clone(),
+                    setup_url: provider.setup_url.clone(),
+                });
+            }
+        }
+        Ok(CheckedKey { provider: Arc::clone(provider), key, verdict, warnings })
+    }
+
+    /// Checks a key and saves it, over the old one if there is one. A rejected key is not saved.
+    pub async fn save(&self, provider: &Arc<Provider>, key: ApiKey) -> Result<Saved, Error> {
+        self.store(self.check_before_saving(provider, key).await?).await
+    }
+
+    /// Saves a key that was checked; [`Error::Conflict`] if it was changed since this context was made.
+    pub async fn store(&self, checked: CheckedKey) -> Result<Saved, Error> {
+        let CheckedKey { provider, key, verdict, mut warnings } = checked;
+        let status = KeyStatus::from_verdict(&verdict).unwrap_or(KeyStatus::Unverified);
+        if let ReadFrom::Environment(files) = &self.keys.read_from {
+            warnings.extend(file_warnings(files, &provider));
+        }
+        let change = Change::Save { key, status };
+        let (record, is_new) = self.change(&provider, change).await?;
+        let record = record.ok_or_else(|| Error::Internal("a saved key has no record".into()))?;
+        Ok(Saved { record, is_new, warnings })
+    }
+
+    /// Goes back to the version before the current one, if it was replaced within the last 24 hours.
+    /// What is current now can then be gone back to in turn.
+    pub async fn roll_back(&self, provider: &Arc<Provider>) -> Result<KeyRecord, Error> {
+        let (record, _) = self.change(provider, Change::RollBack).await?;
+        record.ok_or_else(|| Error::Internal("a restored key has no record".into()))
+    }
+
+    /// Removes all versions of a key, and its lines from the `.env` files.
+    pub async fn remove(&self, provider: &Arc<Provider>) -> Result<(), Error> {
+        self.change(provider, Change::Remove).await.map(drop)
+    }
+
+    async fn change(&self, provider: &Arc<Provider>, change: Change) -> Result<(Option<KeyRecord>, bool), Error> {
+        let work = Changing {
+            keys: Arc::clone(&self.keys),
+            user: self.user.clone(),
+            provider: Arc::clone(provider),
+            seen: self.stored.find(&provider.id).map(|stored| stored.row.version),
+        };
+        tokio::spawn(work.run(change))
+            .await
+            .map_err(|error| Error::Internal(format!("changing a key ended early: {error}")))?
+    }
+}
+
+enum Change {
+    Save { key: ApiKey, status: KeyStatus },
+    RollBack,
+    Remove,
+}
+
+struct Changing {
+    keys: Arc<Keys>,
+    user: UserId,
+    provider: Arc<Provider>,
+    /// The version that the caller saw; another one now is a conflict.
+    seen: Option<i64>,
+}
+
+impl Changing {
+    async fn run(self, change: Change) -> Result<(Option<KeyRecord>, bool), Error> {
+        let _turn = self.keys.saving.lock().await;
+        let now = self.keys.clock.now();
+        let transaction = self.keys.database.begin().await?;
+        let oldest = now.saturating_sub(KEPT_FOR).unwrap_or(Timestamp::MIN);
+        storage::keys::wipe_expired(&transaction, oldest).await?;
+        let stored = self.user_rows(&transaction, now).await?;
+        let current = stored.find(&self.provider.id).map(|current| current.row.clone());
+        if current.as_ref().map(|row| row.version) != self.seen {
+            return Err(self.conflict());
+        }
+        let outside = self.outside(&stored)?;
+        let (undo, row, masked) = match change {
+            Change::Remove => {
+                let removed =
+                    storage::keys::remove(&transaction, &self.user, self.provider.id.as_str()).await?;
+                if !removed && outside.is_none() && !self.in_file()? {
+                    return Err(self.nothing_there());
+                }
+                (self.in_files(None).await?, None, String::new())
+            }
+            Change::Save { key, status } => {
+                let masked = key.masked();
+                let verified_at = (status != KeyStatus::Unverified).then_some(now);
+                let row = self
+                    .replace(&transaction, &stored, current.as_ref(), outside, &key, status, verified_at, now)
+                    .await?;
+                (self.in_files(Some(key)).await?, Some(row), masked)
+            }
+            Change::RollBack => {
+                let previous =
+                    storage::keys::previous(&transaction, &self.user, self.provider.id.as_str(), oldest).await?;
+                let previous =
+                    previous.ok_or_else(|| Error::NoPreviousVersion { provider: self.provider.id.clone() })?;
+                let key = self.open(&stored, &previous.key, previous.version)?;
+                let masked = key.masked();
+                let status = KeyStatus::parse(&previous.status);
+                let row = self
+                    .replace(&transaction, &stored, current.as_ref(), outside, &key, status, None, now)
+                    .await?;
+                (self.in_files(Some(key)).await?, Some(row), masked)
+            }
+        };
+        if let Err(error) = transaction.commit().await {
+            undo.into_iter().for_each(Undo::apply);
+            return Err(error.into());
+        }
+        Ok((row.map(|row| self.record(&row, masked)), current.is_none()))
+    }
+
+    /// The user's rows. A user who was never here gets a session with a data key, and one whose data key is
+    /// damaged a new one: the keys under the old one cannot be read any more, but can be entered again.
+    async fn user_rows(&self, transaction: &Transaction, now: Timestamp) -> Result<Stored, Error> {
+        if let Some(rows) = storage::keys::load(transaction, &self.user).await? {
+            let stored = Stored::read(&self.keys, &self.user, rows);
+            // A master key that is not given is the operator's to put right: nothing is lost yet.
+            if matches!(stored.data_key, Some(Ok(_) | Err(EnvelopeError::UnknownKey(_)))) {
+                return Ok(stored);
+            }
+            tracing::error!("a user's data key is damaged and is replaced by a new one");
+        }
+        let (_, wrapped) = DataKey::generate(&self.keys.ring, &*self.keys.random, &self.user)?;
+        storage::sessions::insert_or_find(transaction, &self.user, &wrapped.to_string(), now).await?;
+        storage::sessions::set_data_key(transaction, &self.user, &wrapped.to_string()).await?;
+        let rows = storage::keys::load(transaction, &self.user).await?;
+        let rows = rows.ok_or_else(|| Error::Internal("a user's session vanished".into()))?;
+        Ok(Stored::read(&self.keys, &self.user, rows))
+    }
+
+    /// A key that was entered by hand and is about to be replaced: it is kept like a saved one.
+    fn outside(&self, stored: &Stored) -> Result<Option<ApiKey>, Error> {
+        let ReadFrom::Environment(files) = &self.keys.read_from else { return Ok(None) };
+        let file = EnvFile::read(files.backend())?;
+        let Found::Key { key, .. } = files.find_in_file(&self.provider, &file) else { return Ok(None) };
+        let saved = stored.find(&self.provider.id).and_then(|row| stored.open(&self.user, &self.provider.id, row).ok());
+        Ok(if saved.is_some_and(|saved| saved.is_same_as(&key)) { None } else { Some(key) })
+    }
+
+    /// Whether the file has anything at all under this name, a placeholder for instance.
+    fn in_file(&self) -> Result<bool, Error> {
+        let ReadFrom::Environment(files) = &self.keys.read_from else { return Ok(false) };
+        Ok(EnvFile::read(files.backend())?.variable(&self.provider.variable).is_some())
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "each is a different part of one row")]
+    async fn replace(
+        &self,
+        transaction: &Transaction,
+        stored: &Stored,
+        current: Option<&KeyRow>,
+        outside: Option<ApiKey>,
+        key: &ApiKey,
+        status: KeyStatus,
+        verified_at: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<KeyRow, Error> {
+        let mut current = current.cloned();
+        if let Some(outside) = outside {
+            let row = self.row(stored, current.as_ref(), &outside, KeyStatus::Unverified, None, now)?;
+            self.put(transaction, current.as_ref(), &row).await?;
+            current = Some(row);
+        }
+        let row = self.row(stored, current.as_ref(), key, status, verified_at, now)?;
+        if current.is_some() {
+            storage::keys::keep_current(transaction, &self.user, self.provider.id.as_str(), now).await?;
+        }
+        self.put(transaction, current.as_ref(), &row).await?;
+        Ok(row)
+    }
+
+    async fn put(&self, transaction: &Transaction, current: Option<&KeyRow>, row: &KeyRow) -> Result<(), Error> {
+        let put = match current {
+            None => storage::keys::insert(transaction, &self.user, row).await,
+            Some(current) => storage::keys::replace(transaction, &self.user, row, current.version).await,
+        };
+        put.map_err(|error| match error {
+            StorageError::Conflict => self.conflict(),
+            other => other.into(),
+        })
+    }
+
+    fn row(
+        &self,
+        stored: &Stored,
+        current: Option<&KeyRow>,
+        key: &ApiKey,
+        status: KeyStatus,
+        verified_at: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<KeyRow, Error> {
+        let version = current.map_or(1, |current| current.version + 1);
+        Ok(KeyRow {
+            provider: self.provider.id.to_string(),
+            key: self.seal(stored, key, version)?.to_string(),
+            version,
+            status: status.as_str().into(),
+            created_at: current.map_or(now, |current| current.created_at),
+            updated_at: now,
+            last_used_at: None,
+            last_verified_at: verified_at,
+        })
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "sealed at once")]
+    fn seal(&self, stored: &Stored, key: &ApiKey, version: i64) -> Result<Sealed, Error> {
+        let random: &dyn Random = &*self.keys.random;
+        let purpose = Purpose::ApiKey { user: &self.user, provider: &self.provider.id, version };
+        Ok(self.data_key(stored)?.seal(random, &purpose, key.expose().as_bytes())?)
+    }
+
+    fn open(&self, stored: &Stored, sealed: &str, version: i64) -> Result<ApiKey, Error> {
+        let purpose = Purpose::ApiKey { user: &self.user, provider: &self.provider.id, version };
+        let open = || {
+            let data_key = self.data_key(stored).map_err(|_| EnvelopeError::DoesNotOpen)?;
+            let opened = data_key.open(&purpose, &sealed.parse()?)?;
+            ApiKey::from_opened(opened).map_err(|_| EnvelopeError::Malformed)
+        };
+        open().map_err(|error| super::unreadable(&self.provider, &error.to_string()))
+    }
+
+    /// A data key that does not open is never replaced: its keys could not be read again.
+    fn data_key<'a>(&self, stored: &'a Stored) -> Result<&'a DataKey, Error> {
+        match &stored.data_key {
+            Some(Ok(data_key)) => Ok(data_key),
+            Some(Err(error)) => Err(super::unreadable(&self.provider, &error.to_string())),
+            None => Err(Error::Internal("a session has no data key".into())),
+        }
+    }
+
+    /// Writes or removes the key in the `.env` files, off the runtime's threads.
+    async fn in_files(&self, key: Option<ApiKey>) -> Result<Option<Undo>, Error> {
+        if matches!(self.keys.read_from, ReadFrom::Database) {
+            return Ok(None);
+        }
+        let (keys, provider) = (Arc::clone(&self.keys), Arc::clone(&self.provider));
+        let written = tokio::task::spawn_blocking(move || match (&keys.read_from, key) {
+            (ReadFrom::Environment(files), Some(key)) => files.write(&provider, &key).map(Some),
+            (ReadFrom::Environment(files), None) => files.remove(&provider).map(Some),
+            (ReadFrom::Database, _) => Ok::<_, DotenvError>(None),
+        });
+        Ok(written.await.map_err(|error| Error::Internal(error.to_string()))??)
+    }
+
+    fn record(&self, row: &KeyRow, masked: String) -> KeyRecord {
+        KeyRecord {
+            provider: ProviderId::clone(&self.provider.id),
+            masked,
+            status: KeyStatus::parse(&row.status),
+            source: match self.keys.read_from {
+                ReadFrom::Database => KeySource::Database,
+                ReadFrom::Environment(_) => KeySource::EnvFile,
+            },
+            version: Some(row.version),
+            created_at: Some(row.created_at),
+            updated_at: Some(row.updated_at),
+            last_used_at: None,
+            last_verified_at: row.last_verified_at,
+        }
+    }
+
+    fn conflict(&self) -> Error {
+        Error::Conflict { provider: self.provider.id.clone() }
+    }
+
+    fn nothing_there(&self) -> Error {
+        Error::NoApiKey {
+            provider: self.provider.id.clone(),
+            name: self.provider.name.clone(),
+            remedy: "There is nothing to remove.".into(),
+        }
+    }
+}
+
+fn file_warnings(files: &EnvFiles, provider: &Provider) -> Vec<Warning> {
+    let mut warnings = vec![];
+    if files.process_overrides(provider) {
+        warnings.push(Warning::Overridden(format!(
+            "The variable {} is set for this process and overrides {}: calls keep using the process's key. Unset it and restart Keyfold.",
+            provider.variable,
+            files.backend().display()
+        )));
+    }
+    if let (Some(variable), None) = (&provider.frontend_variable, files.frontend()) {
+        warnings.push(Warning::NoFrontendFile(format!(
+            "There is no frontend folder here, so {variable} was not written for the front end. Set KEYFOLD_FRONTEND_ENV_FILE to its .env."
+        )));
+    }
+    warnings
+}

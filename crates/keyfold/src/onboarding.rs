@@ -1,0 +1,517 @@
+//! Onboarding: the steps, and how far a user got. Everything shown is derived from the steps' own state.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use crate::envelope::{DataKey, Purpose};
+use crate::error::Error;
+use crate::keys::{CheckedKey, KeyStatus, Keys, UserApiKeys, Warning};
+use crate::provider::ProviderId;
+use crate::secret::ApiKey;
+use crate::storage::sessions::Session;
+use crate::storage::steps::StepRow;
+use crate::storage::{self, Connection};
+use crate::user::UserId;
+
+/// The step in which keys are entered.
+pub const KEYS_STEP: u32 = 1;
+
+/// Which steps there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Preset {
+    /// Keys, try it, done.
+    Keyfold,
+    /// The six steps of ALwrity, whose own data the host application keeps.
+    Alwrity,
+}
+
+/// A step as it is defined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StepDefinition {
+    /// Its title.
+    pub title: &'static str,
+    /// What happens in it.
+    pub description: &'static str,
+    /// Whether onboarding cannot be completed without it.
+    pub required: bool,
+    /// What it asks for.
+    pub requirements: &'static [&'static str],
+}
+
+const KEYFOLD_STEPS: &[StepDefinition] = &[
+    step("API keys", "Enter your own provider keys", true, &["gemini"]),
+    step("Try it", "Generate a text with your key", false, &[]),
+    step("Done", "See what works now", true, &[]),
+];
+
+const ALWRITY_STEPS: &[StepDefinition] = &[
+    step("API Keys", "Connect your AI services", true, &["gemini", "exa", "copilotkit"]),
+    step("Website Analysis", "Set up website analysis and crawling", true, &["website_url"]),
+    step("AI Research", "Configure AI research capabilities", true, &["research_preferences"]),
+    step("Personalization", "Set up personalization features", false, &[]),
+    step("Integrations", "Configure integrations", false, &[]),
+    step("Complete Setup", "Finalize and complete onboarding", true, &[]),
+];
+
+const fn step(
+    title: &'static str,
+    description: &'static str,
+    required: bool,
+    requirements: &'static [&'static str],
+) -> StepDefinition {
+    StepDefinition { title, description, required, requirements }
+}
+
+impl Preset {
+    /// `keyfold` or `alwrity`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Keyfold => "keyfold",
+            Self::Alwrity => "alwrity",
+        }
+    }
+
+    /// The steps in order; step 1 is the first.
+    pub fn steps(self) -> &'static [StepDefinition] {
+        match self {
+            Self::Keyfold => KEYFOLD_STEPS,
+            Self::Alwrity => ALWRITY_STEPS,
+        }
+    }
+
+    /// The providers whose keys the first step needs.
+    pub fn required_providers(self) -> &'static [&'static str] {
+        self.steps()[0].requirements
+    }
+
+    /// Whether onboarding needs this provider's key.
+    pub fn requires(self, provider: &ProviderId) -> bool {
+        self.required_providers().contains(&provider.as_str())
+    }
+
+    /// How many steps there are.
+    pub fn total_steps(self) -> u32 {
+        u32::try_from(self.steps().len()).unwrap_or(u32::MAX)
+    }
+}
+
+/// The state of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StepStatus {
+    /// Not there yet.
+    Pending,
+    /// The step that the user is at.
+    InProgress,
+    /// Done.
+    Completed,
+    /// Passed over.
+    Skipped,
+}
+
+impl StepStatus {
+    /// The word in the database and in answers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::InProgress => "in_progress",
+            Self::Completed => "completed",
+            Self::Skipped => "skipped",
+        }
+    }
+
+    fn is_settled(self) -> bool {
+        matches!(self, Self::Completed | Self::Skipped)
+    }
+}
+
+/// A step with its state.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    /// Counts from 1.
+    pub number: u32,
+    /// What it is.
+    pub definition: StepDefinition,
+    /// How it stands.
+    pub status: StepStatus,
+    /// When it was completed or skipped.
+    pub completed_at: Option<Timestamp>,
+    /// What it was told; never a key.
+    pub data: Option<Value>,
+}
+
+/// How far a user got.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Progress {
+    /// The session's number in the database.
+    pub session_id: i64,
+    /// When onboarding began.
+    pub started_at: Timestamp,
+    /// When anything last changed.
+    pub last_updated: Timestamp,
+    /// When it was completed.
+    pub completed_at: Option<Timestamp>,
+    /// All steps in order.
+    pub steps: Vec<Step>,
+}
+
+impl Progress {
+    /// Whether onboarding is over.
+    pub fn is_completed(&self) -> bool {
+        self.completed_at.is_some()
+    }
+
+    /// The first step that is neither completed nor skipped.
+    pub fn next_step(&self) -> Option<u32> {
+        self.steps.iter().find(|step| !step.status.is_settled()).map(|step| step.number)
+    }
+
+    /// The step that the user is at; the last one at the end.
+    pub fn current_step(&self) -> u32 {
+        self.next_step().unwrap_or(self.last())
+    }
+
+    /// How much is behind the user, 0 to 100.
+    pub fn percentage(&self) -> f64 {
+        let settled = self.steps.iter().filter(|step| step.status.is_settled()).count();
+        let settled = f64::from(u32::try_from(settled).unwrap_or(u32::MAX));
+        (settled * 10_000.0 / f64::from(self.last().max(1))).round() / 100.0
+    }
+
+    /// Whether only the last step is missing.
+    pub fn can_proceed_to_final(&self) -> bool {
+        self.open_required_before(self.last()).is_empty()
+    }
+
+    /// The titles of required steps before `number` that are neither completed nor skipped.
+    pub fn open_required_before(&self, number: u32) -> Vec<String> {
+        self.steps
+            .iter()
+            .filter(|step| step.number < number && step.definition.required && !step.status.is_settled())
+            .map(|step| format!("{} ({})", step.number, step.definition.title))
+            .collect()
+    }
+
+    fn last(&self) -> u32 {
+        u32::try_from(self.steps.len()).unwrap_or(u32::MAX)
+    }
+}
+
+/// One user's onboarding.
+pub struct Onboarding {
+    keys: Arc<Keys>,
+    preset: Preset,
+    user: UserId,
+}
+
+impl Onboarding {
+    pub(crate) fn new(keys: Arc<Keys>, preset: Preset, user: UserId) -> Self {
+        Self { keys, preset, user }
+    }
+
+    /// The steps that there are.
+    pub fn preset(&self) -> Preset {
+        self.preset
+    }
+
+    /// How far the user got; a user who was never here begins now.
+    pub async fn progress(&self) -> Result<Progress, Error> {
+        self.session().await?;
+        self.load(&self.keys.database).await
+    }
+
+    /// A step by its number.
+    pub async fn step(&self, number: u32) -> Result<Step, Error> {
+        let progress = self.progress().await?;
+        progress.steps.into_iter().find(|step| step.number == number).ok_or_else(|| self.no_step(number))
+    }
+
+    /// Begins anew unless it was begun already.
+    pub async fn start(&self) -> Result<Progress, Error> {
+        self.progress().await
+    }
+
+    /// Begins anew; keys stay.
+    pub async fn reset(&self) -> Result<Progress, Error> {
+        self.session().await?;
+        let transaction = self.keys.database.begin().await?;
+        storage::steps::clear(&transaction, &self.user).await?;
+        storage::sessions::restart(&transaction, &self.user, self.keys.clock.now()).await?;
+        transaction.commit().await?;
+        self.progress().await
+    }
+
+    /// Completes a step. The first one takes keys as `data.api_keys`, or none if they were saved before.
+    pub async fn complete_step(&self, number: u32, data: Option<Value>) -> Result<(Step, Vec<Warning>), Error> {
+        self.known(number)?;
+        let mut warnings = vec![];
+        let kept = if number == KEYS_STEP {
+            let (kept, told) = self.take_keys(data).await?;
+            warnings = told;
+            Some(kept)
+        } else {
+            data.filter(|data| !data.is_null())
+        };
+        self.settle(number, StepStatus::Completed, kept).await?;
+        Ok((self.step(number).await?, warnings))
+    }
+
+    /// Passes over an optional step.
+    pub async fn skip_step(&self, number: u32) -> Result<(), Error> {
+        let definition = self.known(number)?;
+        if definition.required {
+            return Err(Error::InvalidRequest {
+                field: "step".into(),
+                why: format!("{number} ({}) is required and cannot be skipped; complete it instead", definition.title),
+            });
+        }
+        self.settle(number, StepStatus::Skipped, None).await
+    }
+
+    /// Ends onboarding. The last step completes with it, and open optional steps count as skipped.
+    pub async fn complete(&self) -> Result<Progress, Error> {
+        let progress = self.progress().await?;
+        let last = self.preset.total_steps();
+        let open = progress.open_required_before(last);
+        if !open.is_empty() {
+            return Err(Error::InvalidRequest {
+                field: "steps".into(),
+                why: format!("are not complete yet: finish step {} first", open.join(", step ")),
+            });
+        }
+        let missing = self.missing_keys(&self.keys.of(&self.user).await?)?;
+        if !missing.is_empty() {
+            return Err(missing_keys(&missing));
+        }
+        let now = self.keys.clock.now();
+        let transaction = self.keys.database.begin().await?;
+        for step in progress.steps.iter().filter(|step| !step.status.is_settled()) {
+            let status = if step.number == last { StepStatus::Completed } else { StepStatus::Skipped };
+            let row = StepRow {
+                step_number: i64::from(step.number),
+                status: status.as_str().into(),
+                data: None,
+                completed_at: Some(now),
+            };
+            storage::steps::set(&transaction, &self.user, self.preset.as_str(), &row).await?;
+        }
+        let completed_at = progress.completed_at.unwrap_or(now);
+        self.store_progress(&transaction, Some(completed_at), now).await?;
+        transaction.commit().await?;
+        self.progress().await
+    }
+
+    /// Providers whose keys are required and not there, or not usable.
+    pub fn missing_keys(&self, keys: &UserApiKeys) -> Result<Vec<ProviderId>, Error> {
+        let usable: Vec<ProviderId> = keys
+            .list()?
+            .into_iter()
+            .filter(|record| record.status != KeyStatus::Unreadable)
+            .map(|record| record.provider)
+            .collect();
+        let required = self.preset.required_providers().iter().filter_map(|id| self.keys.registry.get(id));
+        Ok(required.map(|provider| provider.id.clone()).filter(|id| !usable.contains(id)).collect())
+    }
+
+    /// Checks all given keys first and saves them only if none is wrong.
+    async fn take_keys(&self, data: Option<Value>) -> Result<(Value, Vec<Warning>), Error> {
+        let given = given_keys(data)?;
+        let mut keys = self.keys.of(&self.user).await?;
+        let mut checked: Vec<CheckedKey> = vec![];
+        for (provider, key) in given {
+            let provider = self.keys.provider(&provider)?;
+            checked.push(keys.check_before_saving(&provider, key).await?);
+        }
+        let mut warnings = vec![];
+        for key in checked {
+            warnings.extend(keys.store(key).await?.warnings);
+            keys = self.keys.of(&self.user).await?;
+        }
+        let missing = self.missing_keys(&keys)?;
+        if !missing.is_empty() {
+            return Err(missing_keys(&missing));
+        }
+        let configured: Vec<String> = keys.list()?.iter().map(|record| record.provider.to_string()).collect();
+        Ok((json!({ "providers": configured }), warnings))
+    }
+
+    async fn settle(&self, number: u32, status: StepStatus, data: Option<Value>) -> Result<(), Error> {
+        let session = self.session().await?;
+        let now = self.keys.clock.now();
+        let data = data.map(|data| self.seal(&session, number, &data)).transpose()?;
+        let row = StepRow {
+            step_number: i64::from(number),
+            status: status.as_str().into(),
+            data,
+            completed_at: Some(now),
+        };
+        let transaction = self.keys.database.begin().await?;
+        storage::steps::set(&transaction, &self.user, self.preset.as_str(), &row).await?;
+        self.store_progress(&transaction, session.completed_at, now).await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    async fn store_progress(
+        &self,
+        transaction: &storage::Transaction,
+        completed_at: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let progress = self.load(transaction).await?;
+        let current = i64::from(progress.current_step());
+        storage::sessions::set_progress(transaction, &self.user, current, progress.percentage(), completed_at, now)
+            .await?;
+        Ok(())
+    }
+
+    async fn session(&self) -> Result<Session, Error> {
+        if let Some(session) = storage::sessions::find(&self.keys.database, &self.user).await? {
+            return Ok(session);
+        }
+        let (_, wrapped) = DataKey::generate(&self.keys.ring, &*self.keys.random, &self.user)?;
+        let now = self.keys.clock.now();
+        Ok(storage::sessions::insert_or_find(&self.keys.database, &self.user, &wrapped.to_string(), now).await?)
+    }
+
+    async fn load(&self, connection: &impl Connection) -> Result<Progress, Error> {
+        let session = storage::sessions::find(connection, &self.user)
+            .await?
+            .ok_or_else(|| Error::Internal("a user's session vanished".into()))?;
+        let rows = storage::steps::load(connection, &self.user, self.preset.as_str()).await?;
+        let mut at_current = true;
+        let steps = self.preset.steps().iter().zip(1_u32..).map(|(definition, number)| {
+            let row = rows.iter().find(|row| row.step_number == i64::from(number));
+            let status = match row.map(|row| row.status.as_str()) {
+                Some("completed") => StepStatus::Completed,
+                Some("skipped") => StepStatus::Skipped,
+                _ if std::mem::take(&mut at_current) => StepStatus::InProgress,
+                _ => StepStatus::Pending,
+            };
+            Step {
+                number,
+                definition: *definition,
+                status,
+                completed_at: row.and_then(|row| row.completed_at),
+                data: row.and_then(|row| row.data.as_deref()).and_then(|data| self.open(&session, number, data)),
+            }
+        });
+        Ok(Progress {
+            session_id: session.id,
+            started_at: session.started_at,
+            last_updated: session.updated_at,
+            completed_at: session.completed_at,
+            steps: steps.collect(),
+        })
+    }
+
+    fn seal(&self, session: &Session, number: u32, data: &Value) -> Result<String, Error> {
+        let data_key = self.data_key(session)?;
+        let sealed = data_key.seal(&*self.keys.random, &self.purpose(number), data.to_string().as_bytes())?;
+        Ok(sealed.to_string())
+    }
+
+    /// What does not open is not shown; the step itself still counts.
+    fn open(&self, session: &Session, number: u32, data: &str) -> Option<Value> {
+        let opened = self.data_key(session).ok()?.open(&self.purpose(number), &data.parse().ok()?).ok()?;
+        serde_json::from_slice(&opened).ok()
+    }
+
+    fn data_key(&self, session: &Session) -> Result<DataKey, Error> {
+        Ok(DataKey::unwrap(&self.keys.ring, &self.user, &session.data_key.parse()?)?)
+    }
+
+    fn purpose(&self, number: u32) -> Purpose<'_> {
+        Purpose::StepData { user: &self.user, preset: self.preset.as_str(), step: i64::from(number) }
+    }
+
+    fn known(&self, number: u32) -> Result<&'static StepDefinition, Error> {
+        let index = usize::try_from(number).unwrap_or(usize::MAX).wrapping_sub(1);
+        self.preset.steps().get(index).ok_or_else(|| self.no_step(number))
+    }
+
+    fn no_step(&self, number: u32) -> Error {
+        Error::NotFound(format!("There is no step {number}; the steps are 1 to {}.", self.preset.total_steps()))
+    }
+}
+
+fn missing_keys(missing: &[ProviderId]) -> Error {
+    let names = missing.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    Error::InvalidRequest {
+        field: "data.api_keys".into(),
+        why: format!("lacks keys that are required: {names}; add them here or save them before"),
+    }
+}
+
+/// The keys in `data.api_keys`, out of the JSON text and into the type that guards them.
+fn given_keys(data: Option<Value>) -> Result<BTreeMap<String, ApiKey>, Error> {
+    let wrong = |field: &str, why: &str| Error::InvalidRequest { field: field.into(), why: why.into() };
+    let Some(Value::Object(mut data)) = data.filter(|data| !data.is_null()).or(Some(Value::Object(Map::new())))
+    else {
+        return Err(wrong("data", "must be an object"));
+    };
+    let Some(given) = data.remove("api_keys").filter(|given| !given.is_null()) else { return Ok(BTreeMap::new()) };
+    let Value::Object(given) = given else {
+        return Err(wrong("data.api_keys", "must be an object from provider to key"));
+    };
+    let mut keys = BTreeMap::new();
+    for (provider, value) in given {
+        let Value::String(text) = value else {
+            return Err(wrong("data.api_keys", "must hold the keys as texts"));
+        };
+        let text = zeroize::Zeroizing::new(text);
+        // An empty field of a form is no key.
+        if text.trim().is_empty() {
+            continue;
+        }
+        let key = ApiKey::parse(&text).map_err(|why| Error::InvalidRequest {
+            field: "data.api_keys".into(),
+            why: format!("has a key that cannot be used: {why}"),
+        })?;
+        keys.insert(provider, key);
+    }
+    Ok(keys)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn progress(preset: Preset, settled: &[u32]) -> Progress {
+        let steps = preset.steps().iter().zip(1..).map(|(definition, number)| Step {
+            number,
+            definition: *definition,
+            status: if settled.contains(&number) { StepStatus::Completed } else { StepStatus::Pending },
+            completed_at: None,
+            data: None,
+        });
+        Progress {
+            session_id: 1,
+            started_at: Timestamp::UNIX_EPOCH,
+            last_updated: Timestamp::UNIX_EPOCH,
+            completed_at: None,
+            steps: steps.collect(),
+        }
+    }
+
+    #[test]
+    fn where_a_user_stands_follows_from_the_steps() {
+        let cases: [(Preset, &[u32], u32, Option<u32>, f64, bool); 6] = [
+            (Preset::Keyfold, &[], 1, Some(1), 0.0, false),
+            (Preset::Keyfold, &[1], 2, Some(2), 33.33, true),
+            (Preset::Keyfold, &[1, 2], 3, Some(3), 66.67, true),
+            (Preset::Keyfold, &[1, 2, 3], 3, None, 100.0, true),
+            (Preset::Alwrity, &[1, 2], 3, Some(3), 33.33, false),
+            (Preset::Alwrity, &[1, 2, 3], 4, Some(4), 50.0, true),
+        ];
+        for (preset, settled, current, next, percentage, can_finish) in cases {
+            let progress = progress(preset, settled);
+            assert_eq!(progress.current_step(), current, "{preset:?} {settled:?}");
+            assert_eq!(progress.next_step(), next, "{preset:?} {settled:?}");
+            assert!((progress.percentage() - percentage).abs() < 0.001, "{preset:?} {settled:?}");
+            assert_eq!(progress.can_proceed_to_final(), can_finish, "{preset:?} {settled:?}");
+        }
+    }
+}

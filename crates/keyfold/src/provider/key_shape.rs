@@ -1,0 +1,136 @@
+//! What keys look like. Providers change their formats, so a shape is a hint: only a text that can be nothing
+//! but another provider's key, an admin key or a placeholder is refused for its looks.
+
+use serde::Deserialize;
+
+use super::{Provider, Registry};
+use crate::secret::ApiKey;
+
+/// The form of a key: a prefix, then so many characters of a kind.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Shape {
+    /// How it begins; may be empty.
+    #[serde(default)]
+    prefix: String,
+    /// The kind of all characters after the prefix.
+    characters: Characters,
+    /// How many come after the prefix.
+    exactly: Option<usize>,
+    /// How many come after the prefix at least.
+    at_least: Option<usize>,
+    /// Whether no other provider's keys look like this.
+    #[serde(default)]
+    only_here: bool,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Characters {
+    /// Letters, digits, `-` and `_`.
+    Word,
+    Alphanumeric,
+    Hex,
+    /// 8-4-4-4-12 hex digits.
+    Uuid,
+    Any,
+}
+
+/// A form that must not be stored, though the provider would accept it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RefusedShape {
+    prefix: String,
+    why: String,
+}
+
+/// What can be said of a key before its provider is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Appearance {
+    /// Has a known form of this provider.
+    Known,
+    /// Has none; which may be a new one.
+    Unknown,
+    /// Cannot be right; says why, never the key.
+    Wrong(String),
+}
+
+impl Shape {
+    fn fits(&self, key: &str) -> bool {
+        let Some(rest) = key.strip_prefix(self.prefix.as_str()) else { return false };
+        let length_fits = self.exactly.is_none_or(|length| rest.len() == length)
+            && self.at_least.is_none_or(|length| rest.len() >= length);
+        length_fits
+            && match self.characters {
+                Characters::Word => rest.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'),
+                Characters::Alphanumeric => rest.bytes().all(|b| b.is_ascii_alphanumeric()),
+                Characters::Hex => rest.bytes().all(|b| b.is_ascii_hexdigit()),
+                Characters::Uuid => is_uuid(rest),
+                Characters::Any => true,
+            }
+    }
+}
+
+fn is_uuid(text: &str) -> bool {
+    text.len() == 36
+        && text.bytes().enumerate().all(|(index, byte)| match index {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        })
+}
+
+/// Looks at a key that is meant for `provider`.
+#[expect(clippy::disallowed_methods, reason = "the form of the plain text is what is looked at")]
+pub fn appearance(registry: &Registry, provider: &Provider, key: &ApiKey) -> Appearance {
+    let text = key.expose();
+    if is_placeholder(provider, text) {
+        return Appearance::Wrong(format!(
+            "this is a placeholder, not a key; get a key at {} and paste it ({})",
+            provider.setup_url, provider.format_hint
+        ));
+    }
+    if let Some(refused) = provider.refused.iter().find(|refused| text.starts_with(&refused.prefix)) {
+        return Appearance::Wrong(refused.why.clone());
+    }
+    if provider.shapes.iter().any(|shape| shape.only_here && shape.fits(text)) {
+        return Appearance::Known;
+    }
+    let owner = registry.iter().find(|other| {
+        other.id != provider.id
+            && (other.shapes.iter().any(|shape| shape.only_here && shape.fits(text))
+                || other.refused.iter().any(|refused| text.starts_with(&refused.prefix)))
+    });
+    if let Some(owner) = owner {
+        return Appearance::Wrong(format!(
+            "this looks like a key of {}, not of {}; a key of {} {}",
+            owner.name, provider.name, provider.name, provider.format_hint
+        ));
+    }
+    if provider.shapes.is_empty() || provider.shapes.iter().any(|shape| shape.fits(text)) {
+        Appearance::Known
+    } else {
+        Appearance::Unknown
+    }
+}
+
+/// Whether `text`, found in a file by hand, stands for a key that is not there yet.
+pub fn is_placeholder(provider: &Provider, text: &str) -> bool {
+    const TELLTALES: [&str; 12] = [
+        "your_", "your-", "yourkey", "yourapikey", "changeme", "change_me", "change-me", "placeholder",
+        "replace_me", "replace-me", "key_here", "key-here",
+    ];
+    let lower = text.to_ascii_lowercase();
+    if TELLTALES.iter().any(|telltale| lower.contains(telltale)) {
+        return true;
+    }
+    if lower.starts_with('<') && lower.ends_with('>') {
+        return true;
+    }
+    if ["todo", "none", "null", "undefined", "xxx", "test", "api_key", "apikey"].contains(&lower.as_str()) {
+        return true;
+    }
+    // `sk-xxxx`, `AIza...`, `****`
+    let prefix = provider.shapes.iter().map(|shape| shape.prefix.as_str()).filter(|p| text.starts_with(p));
+    let rest = &text[prefix.map(str::len).max().unwrap_or(0)..];
+    !rest.is_empty() && rest.bytes().all(|byte| matches!(byte, b'x' | b'X' | b'*' | b'.' | b'-' | b'_'))
+}

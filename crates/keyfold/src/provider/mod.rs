@@ -1,0 +1,18 @@
+//! The providers: what is known of each, what their keys look like, how a key is checked and used.
+
+mod address;
+pub mod answer;
+pub mod check;
+pub mod generate;
+pub mod http;
+pub mod key_shape;
+mod registry;
+pub mod research;
+mod server_sent_events;
+
+pub use address::{BaseAddress, MalformedAddress};
+pub use answer::Verdict;
+pub use registry::{
+    Check, Generate, GenerateApi, KeyPlacement, MalformedProviderId, Provider, ProviderId, Registry,
+    RegistryError,
+};

@@ -1,0 +1,342 @@
+//! Settings: read once, at start, from the process environment, the backend `.env` (local mode) and
+//! `keyfold.toml`; everything that is wrong with them is told at once.
+
+mod catalogue;
+mod environment;
+mod sources;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub use catalogue::{Kind, SETTINGS, Setting};
+pub use environment::Environment;
+pub use sources::{Origin, Sources};
+
+use crate::envelope::MasterKey;
+use crate::mode::Mode;
+use crate::onboarding::Preset;
+use crate::provider::{BaseAddress, Registry};
+
+/// One thing that is wrong with the settings, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The variable that it is about.
+    pub variable: String,
+    /// What is wrong; continues the variable's name. Never contains a secret.
+    pub what: String,
+    /// How to put it right.
+    pub remedy: String,
+}
+
+/// All that is wrong with the settings.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Problems(pub Vec<Problem>);
+
+impl Problems {
+    /// Adds a problem.
+    pub fn add(&mut self, variable: &str, what: impl Into<String>, remedy: impl Into<String>) {
+        self.0.push(Problem { variable: variable.into(), what: what.into(), remedy: remedy.into() });
+    }
+
+    /// `Err` if there are any.
+    pub fn into_result(self) -> Result<(), SettingsError> {
+        if self.0.is_empty() { Ok(()) } else { Err(SettingsError(self)) }
+    }
+}
+
+/// Keyfold does not start with these settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettingsError(pub Problems);
+
+impl std::error::Error for SettingsError {}
+
+impl std::fmt::Display for SettingsError {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let problems = &self.0.0;
+        match problems.len() {
+            1 => writeln!(formatter, "Keyfold cannot start: one setting is not right.")?,
+            count => writeln!(formatter, "Keyfold cannot start: {count} settings are not right.")?,
+        }
+        for problem in problems {
+            write!(formatter, "\n  {} {}\n      → {}", problem.variable, problem.what, problem.remedy)?;
+        }
+        Ok(())
+    }
+}
+
+/// Where the database is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DatabaseSetting {
+    /// A file of its own.
+    Sqlite(PathBuf),
+    /// A server; the address holds a password and is not shown.
+    Postgres,
+}
+
+/// Where the master key comes from.
+#[derive(Debug, Clone)]
+pub enum MasterKeySetting {
+    /// It was given.
+    Given(Arc<MasterKey>),
+    /// Local mode: a file in the state directory, made on first start.
+    StateDirectory,
+}
+
+/// The settings of the library: everything but those of the server.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Settings {
+    /// Local or production.
+    pub mode: Mode,
+    /// The database.
+    pub database: DatabaseSetting,
+    /// The folder of local mode's database and master key.
+    pub state_dir: PathBuf,
+    /// The master key that seals.
+    pub master_key: MasterKeySetting,
+    /// Further master keys that may open.
+    pub other_master_keys: Vec<Arc<MasterKey>>,
+    /// Local mode's backend `.env`.
+    pub backend_env_file: PathBuf,
+    /// Local mode's frontend `.env`, if there is a front end.
+    pub frontend_env_file: Option<PathBuf>,
+    /// The providers, with changed addresses.
+    pub registry: Registry,
+    /// The steps of onboarding.
+    pub preset: Preset,
+}
+
+/// How to make a master key, as a remedy.
+const MAKE_MASTER_KEY: &str =
+    "set it to the output of `keyfold master-key generate` (32 random bytes as base64), and keep a copy";
+
+impl Settings {
+    /// Reads the library's settings; what is wrong is added to `problems`.
+    ///
+    /// `None` exactly if something was added that the rest cannot do without.
+    pub fn read(sources: &Sources, problems: &mut Problems) -> Option<Self> {
+        let before = problems.0.len();
+        let mode = sources.mode();
+        refuse_local_mode_on_a_platform(sources, problems);
+        let state_dir = sources.path("KEYFOLD_STATE_DIR").unwrap_or_else(|| sources.dir().join(".keyfold"));
+        let database = read_database(sources, &state_dir, problems);
+        let master_key = read_master_key(sources, problems);
+        let other_master_keys = read_other_master_keys(sources, problems);
+        let registry = read_registry(sources, problems);
+        let preset = read_preset(sources, problems);
+        if problems.0.len() > before {
+            return None;
+        }
+        Some(Self {
+            mode,
+            database: database?,
+            state_dir,
+            master_key: master_key?,
+            other_master_keys,
+            backend_env_file: sources.backend_env_file().to_owned(),
+            frontend_env_file: frontend_env_file(sources),
+            registry: registry?,
+            preset: preset?,
+        })
+    }
+}
+
+fn refuse_local_mode_on_a_platform(sources: &Sources, problems: &mut Problems) {
+    const PLATFORMS: [(&str, &str); 5] = [
+        ("RENDER", "render"),
+        ("DYNO", "heroku"),
+        ("RAILWAY_ENVIRONMENT_NAME", "railway"),
+        ("FLY_APP_NAME", "fly"),
+        ("K_SERVICE", "cloud-run"),
+    ];
+    if sources.mode() == Mode::Production {
+        return;
+    }
+    for (marker, platform) in PLATFORMS {
+        if sources.process().get(marker).is_some() {
+            problems.add(
+                marker,
+                "is set, so this is a hosting platform, and local mode has no login: everyone would share one user's keys",
+                format!("set DEPLOY_ENV={platform} and DEBUG=false, then the settings that production asks for"),
+            );
+        }
+    }
+}
+
+fn read_database(sources: &Sources, state_dir: &Path, problems: &mut Problems) -> Option<DatabaseSetting> {
+    let production = sources.mode() == Mode::Production;
+    let Some(url) = sources.get_or_problem("DATABASE_URL", problems) else {
+        if production {
+            problems.add(
+                "DATABASE_URL",
+                format!("is missing{}", sources.because_of_env_file()),
+                "set it to your PostgreSQL database, like postgres://user:password@host:5432/name; Render, Railway and Heroku show it beside the database",
+            );
+            return None;
+        }
+        return Some(DatabaseSetting::Sqlite(state_dir.join("keyfold.db")));
+    };
+    if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+        return Some(DatabaseSetting::Postgres);
+    }
+    if production {
+        problems.add(
+            "DATABASE_URL",
+            "does not name a PostgreSQL database, and production keeps its keys nowhere else",
+            "set it to an address that begins with postgres:// or postgresql://",
+        );
+        return None;
+    }
+    match url.strip_prefix("sqlite:").map(|rest| rest.strip_prefix("//").unwrap_or(rest)) {
+        Some(path) if !path.is_empty() => Some(DatabaseSetting::Sqlite(sources.dir().join(path))),
+        _ => {
+            problems.add(
+                "DATABASE_URL",
+                "names neither a SQLite file nor a PostgreSQL database",
+                "write sqlite://path/to/file.db, or leave it out in local mode",
+            );
+            None
+        }
+    }
+}
+
+fn read_master_key(sources: &Sources, problems: &mut Problems) -> Option<MasterKeySetting> {
+    const NAME: &str = "KEYFOLD_MASTER_KEY";
+    let Some(text) = sources.get_or_problem(NAME, problems) else {
+        if sources.mode() == Mode::Local {
+            return Some(MasterKeySetting::StateDirectory);
+        }
+        problems.add(NAME, format!("is missing{}", sources.because_of_env_file()), MAKE_MASTER_KEY);
+        return None;
+    };
+    parse_master_key(sources, NAME, &text, problems).map(MasterKeySetting::Given)
+}
+
+fn read_other_master_keys(sources: &Sources, problems: &mut Problems) -> Vec<Arc<MasterKey>> {
+    const NAME: &str = "KEYFOLD_OTHER_MASTER_KEYS";
+    let Some(text) = sources.get_or_problem(NAME, problems) else { return vec![] };
+    text.split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+        .filter_map(|part| parse_master_key(sources, NAME, part, problems))
+        .collect()
+}
+
+fn parse_master_key(
+    sources: &Sources,
+    name: &str,
+    text: &str,
+    problems: &mut Problems,
+) -> Option<Arc<MasterKey>> {
+    let parsed = if text.starts_with("awskms:") {
+        problems.add(
+            name,
+            "names a key of AWS KMS, which this build of Keyfold cannot use",
+            "give the key itself, or file:PATH",
+        );
+        return None;
+    } else if let Some(path) = text.strip_prefix("file:") {
+        let path = sources.dir().join(path);
+        match sources::read_secret_file(&path) {
+            Ok(text) => MasterKey::parse(&text),
+            Err(error) => {
+                problems.add(
+                    name,
+                    format!("names the file {}, which cannot be read ({error})", path.display()),
+                    "correct the path, or make the file readable for Keyfold",
+                );
+                return None;
+            }
+        }
+    } else {
+        MasterKey::parse(text)
+    };
+    match parsed {
+        Ok(key) => Some(Arc::new(key)),
+        Err(why) => {
+            problems.add(name, why.to_string(), MAKE_MASTER_KEY);
+            None
+        }
+    }
+}
+
+fn read_registry(sources: &Sources, problems: &mut Problems) -> Option<Registry> {
+    const FILE: &str = "KEYFOLD_PROVIDERS_FILE";
+    let extra = match sources.path(FILE) {
+        None => None,
+        Some(path) => match std::fs::read_to_string(&path) {
+            Ok(text) => Some(text),
+            Err(error) => {
+                problems.add(
+                    FILE,
+                    format!("names the file {}, which cannot be read ({error})", path.display()),
+                    "correct the path, or leave the setting out",
+                );
+                return None;
+            }
+        },
+    };
+    let mut registry = match Registry::from_toml(extra.as_deref()) {
+        Ok(registry) => registry,
+        Err(error) => {
+            problems.add(
+                FILE,
+                format!("has a mistake: {error}"),
+                "correct the file; its form is described in docs/providers.md",
+            );
+            return None;
+        }
+    };
+    for (id, variable, text) in sources.base_addresses() {
+        if registry.get(id.as_str()).is_none() {
+            problems.add(
+                &variable,
+                "is for a provider that Keyfold does not know",
+                format!("use one of {}", join_ids(&registry)),
+            );
+            continue;
+        }
+        match BaseAddress::parse(&text) {
+            Ok(address) => registry = registry.with_address(&id, address),
+            Err(why) => problems.add(&variable, why.to_string(), "correct it, or leave it out"),
+        }
+    }
+    Some(registry)
+}
+
+fn join_ids(registry: &Registry) -> String {
+    registry.ids().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn read_preset(sources: &Sources, problems: &mut Problems) -> Option<Preset> {
+    match sources.get("KEYFOLD_ONBOARDING").as_ref().map(|name| name.as_str()) {
+        None | Some("keyfold") => Some(Preset::Keyfold),
+        Some("alwrity") => Some(Preset::Alwrity),
+        Some(other) => {
+            problems.add(
+                "KEYFOLD_ONBOARDING",
+                format!("is `{other}`, which is no set of steps"),
+                "use keyfold or alwrity, or leave it out",
+            );
+            None
+        }
+    }
+}
+
+fn frontend_env_file(sources: &Sources) -> Option<PathBuf> {
+    let dir = sources.dir();
+    sources.path("KEYFOLD_FRONTEND_ENV_FILE").or_else(|| {
+        let inside_backend = dir.file_name().is_some_and(|name| name == "backend");
+        let beside = dir.join("../frontend");
+        if dir.join("frontend").is_dir() {
+            Some(dir.join("frontend/.env"))
+        } else if inside_backend && beside.is_dir() {
+            Some(beside.join(".env"))
+        } else {
+            None
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,252 @@
+//! `api_keys` and `api_key_versions`: each user's sealed keys, the current and the one before.
+
+use jiff::Timestamp;
+
+use super::{Connection, Row, Statement, StorageError, statement};
+use crate::user::UserId;
+
+/// A sealed key as it is stored.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct KeyRow {
+    pub(crate) provider: String,
+    /// Sealed.
+    pub(crate) key: String,
+    pub(crate) version: i64,
+    pub(crate) status: String,
+    pub(crate) created_at: Timestamp,
+    pub(crate) updated_at: Timestamp,
+    pub(crate) last_used_at: Option<Timestamp>,
+    pub(crate) last_verified_at: Option<Timestamp>,
+}
+
+/// The version before the current one.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct PreviousKeyRow {
+    /// Sealed.
+    pub(crate) key: String,
+    pub(crate) version: i64,
+    pub(crate) status: String,
+}
+
+/// A user's data key and keys, in one look-up.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct UserKeyRows {
+    /// Wrapped.
+    pub(crate) data_key: String,
+    pub(crate) keys: Vec<KeyRow>,
+}
+
+const LOAD: Statement = statement(
+    "keys.load",
+    "SELECT s.data_key, k.provider, k.key, k.version, k.status, k.created_at, k.updated_at, k.last_used_at, \
+     k.last_verified_at FROM onboarding_sessions s LEFT JOIN api_keys k ON k.session_id = s.id \
+     WHERE s.user_id = $1 ORDER BY k.provider",
+);
+const INSERT: Statement = statement(
+    "keys.insert",
+    "INSERT INTO api_keys (session_id, provider, key, version, status, created_at, updated_at, last_verified_at) \
+     SELECT id, $2, $3, $4, $5, $6, $6, $7 FROM onboarding_sessions WHERE user_id = $1 \
+     ON CONFLICT (session_id, provider) DO NOTHING",
+);
+const REPLACE: Statement = statement(
+    "keys.replace",
+    "UPDATE api_keys SET key = $3, version = $4, status = $5, updated_at = $6, last_verified_at = $7, \
+     last_used_at = NULL WHERE provider = $2 AND version = $8 \
+     AND session_id = (SELECT id FROM onboarding_sessions WHERE user_id = $1)",
+);
+const KEEP: Statement = statement(
+    "keys.keep",
+    "INSERT INTO api_key_versions (session_id, provider, key, version, status, replaced_at) \
+     SELECT k.session_id, k.provider, k.key, k.version, k.status, $3 FROM api_keys k \
+     JOIN onboarding_sessions s ON s.id = k.session_id WHERE s.user_id = $1 AND k.provider = $2 \
+     ON CONFLICT (session_id, provider) DO UPDATE SET key = excluded.key, version = excluded.version, \
+     status = excluded.status, replaced_at = excluded.replaced_at",
+);
+const PREVIOUS: Statement = statement(
+    "keys.previous",
+    "SELECT v.key, v.version, v.status FROM api_key_versions v JOIN onboarding_sessions s ON s.id = v.session_id \
+     WHERE s.user_id = $1 AND v.provider = $2 AND v.replaced_at > $3",
+);
+const REMOVE_CURRENT: Statement = statement(
+    "keys.remove_current",
+    "DELETE FROM api_keys WHERE provider = $2 \
+     AND session_id = (SELECT id FROM onboarding_sessions WHERE user_id = $1)",
+);
+const REMOVE_PREVIOUS: Statement = statement(
+    "keys.remove_previous",
+    "DELETE FROM api_key_versions WHERE provider = $2 \
+     AND session_id = (SELECT id FROM onboarding_sessions WHERE user_id = $1)",
+);
+const WIPE_EXPIRED: Statement =
+    statement("keys.wipe_expired", "DELETE FROM api_key_versions WHERE replaced_at <= $1");
+const SET_STATUS: Statement = statement(
+    "keys.set_status",
+    "UPDATE api_keys SET status = $4, last_verified_at = COALESCE($5, last_verified_at) \
+     WHERE provider = $2 AND version = $3 \
+     AND session_id = (SELECT id FROM onboarding_sessions WHERE user_id = $1)",
+);
+const SET_USED: Statement = statement(
+    "keys.set_used",
+    "UPDATE api_keys SET last_used_at = $4 WHERE provider = $2 AND version = $3 \
+     AND session_id = (SELECT id FROM onboarding_sessions WHERE user_id = $1)",
+);
+
+#[cfg(test)]
+pub(super) const ALL: [Statement; 10] = [
+    LOAD,
+    INSERT,
+    REPLACE,
+    KEEP,
+    PREVIOUS,
+    REMOVE_CURRENT,
+    REMOVE_PREVIOUS,
+    WIPE_EXPIRED,
+    SET_STATUS,
+    SET_USED,
+];
+
+/// `None` if the user was never here.
+pub(crate) async fn load(
+    connection: &impl Connection,
+    user: &UserId,
+) -> Result<Option<UserKeyRows>, StorageError> {
+    let rows = connection.query(&LOAD, vec![user.as_str().into()]).await?;
+    let Some(first) = rows.first() else { return Ok(None) };
+    let data_key = first.text(0)?.to_owned();
+    let keys = rows.iter().filter(|row| !row.is_null(1)).map(read).collect::<Result<_, _>>()?;
+    Ok(Some(UserKeyRows { data_key, keys }))
+}
+
+/// Stores the first version of a key; [`StorageError::Conflict`] if there is one already.
+pub(crate) async fn insert(
+    connection: &impl Connection,
+    user: &UserId,
+    key: &KeyRow,
+) -> Result<(), StorageError> {
+    let values = vec![
+        user.as_str().into(),
+        key.provider.as_str().into(),
+        key.key.as_str().into(),
+        key.version.into(),
+        key.status.as_str().into(),
+        key.updated_at.into(),
+        key.last_verified_at.into(),
+    ];
+    one_changed(connection.execute(&INSERT, values).await?)
+}
+
+/// Puts `key` in the place of version `replaced`; [`StorageError::Conflict`] if another version stands there.
+pub(crate) async fn replace(
+    connection: &impl Connection,
+    user: &UserId,
+    key: &KeyRow,
+    replaced: i64,
+) -> Result<(), StorageError> {
+    let values = vec![
+        user.as_str().into(),
+        key.provider.as_str().into(),
+        key.key.as_str().into(),
+        key.version.into(),
+        key.status.as_str().into(),
+        key.updated_at.into(),
+        key.last_verified_at.into(),
+        replaced.into(),
+    ];
+    one_changed(connection.execute(&REPLACE, values).await?)
+}
+
+/// Copies the current version aside, in the place of the one kept before.
+pub(crate) async fn keep_current(
+    connection: &impl Connection,
+    user: &UserId,
+    provider: &str,
+    now: Timestamp,
+) -> Result<(), StorageError> {
+    connection.execute(&KEEP, vec![user.as_str().into(), provider.into(), now.into()]).await.map(drop)
+}
+
+/// The version kept aside, if it was replaced after `oldest`.
+pub(crate) async fn previous(
+    connection: &impl Connection,
+    user: &UserId,
+    provider: &str,
+    oldest: Timestamp,
+) -> Result<Option<PreviousKeyRow>, StorageError> {
+    let rows = connection.query(&PREVIOUS, vec![user.as_str().into(), provider.into(), oldest.into()]).await?;
+    rows.first()
+        .map(|row| {
+            Ok(PreviousKeyRow {
+                key: row.text(0)?.to_owned(),
+                version: row.integer(1)?,
+                status: row.text(2)?.to_owned(),
+            })
+        })
+        .transpose()
+}
+
+/// Deletes all versions; whether there was a current one.
+pub(crate) async fn remove(
+    connection: &impl Connection,
+    user: &UserId,
+    provider: &str,
+) -> Result<bool, StorageError> {
+    let values = || vec![user.as_str().into(), provider.into()];
+    connection.execute(&REMOVE_PREVIOUS, values()).await?;
+    Ok(connection.execute(&REMOVE_CURRENT, values()).await? > 0)
+}
+
+/// Deletes every user's previous versions that were replaced at `oldest` or before.
+pub(crate) async fn wipe_expired(
+    connection: &impl Connection,
+    oldest: Timestamp,
+) -> Result<u64, StorageError> {
+    connection.execute(&WIPE_EXPIRED, vec![oldest.into()]).await
+}
+
+/// Marks this version; nothing happens if it was replaced meanwhile.
+pub(crate) async fn set_status(
+    connection: &impl Connection,
+    user: &UserId,
+    provider: &str,
+    version: i64,
+    status: &str,
+    verified_at: Option<Timestamp>,
+) -> Result<(), StorageError> {
+    let values = vec![
+        user.as_str().into(),
+        provider.into(),
+        version.into(),
+        status.into(),
+        verified_at.into(),
+    ];
+    connection.execute(&SET_STATUS, values).await.map(drop)
+}
+
+/// Notes when this version was last used; nothing happens if it was replaced meanwhile.
+pub(crate) async fn set_used(
+    connection: &impl Connection,
+    user: &UserId,
+    provider: &str,
+    version: i64,
+    at: Timestamp,
+) -> Result<(), StorageError> {
+    let values = vec![user.as_str().into(), provider.into(), version.into(), at.into()];
+    connection.execute(&SET_USED, values).await.map(drop)
+}
+
+fn one_changed(changed: u64) -> Result<(), StorageError> {
+    if changed == 1 { Ok(()) } else { Err(StorageError::Conflict) }
+}
+
+fn read(row: &Row) -> Result<KeyRow, StorageError> {
+    Ok(KeyRow {
+        provider: row.text(1)?.to_owned(),
+        key: row.text(2)?.to_owned(),
+        version: row.integer(3)?,
+        status: row.text(4)?.to_owned(),
+        created_at: row.time(5)?,
+        updated_at: row.time(6)?,
+        last_used_at: row.optional(7, Row::time)?,
+        last_verified_at: row.optional(8, Row::time)?,
+    })
+}
