@@ -73,7 +73,7 @@ fn a_missing_directory_is_an_error() {
     let path = directory.path().join("backend/.env");
     assert_eq!(EnvFile::read(&path).unwrap().variables().count(), 0);
     let error = set(&path, "KEY", "value").unwrap_err();
-    assert!(error.to_string().contains("backend"), "{error}");
+    assert!(matches!(error, DotenvError::NoDirectory { .. }), "{error}");
 }
 
 #[test]
@@ -82,16 +82,13 @@ fn mode_and_owner_stay() {
     if fs::metadata(&path).unwrap().uid() == 0 {
         chown(&path, Some(NOBODY), Some(NOBODY)).unwrap();
     }
-    for wanted in [0o600, 0o640, 0o644, 0o664, 0o200, 0o400 | 0o020] {
+    for wanted in [0o600, 0o640, 0o644, 0o664, 0o755] {
         set_mode(&path, wanted);
         let before = fs::metadata(&path).unwrap();
-        let result = set(&path, "KEY", &format!("{wanted:o}"));
-        if File::open(&path).is_ok() && File::options().write(true).open(&path).is_ok() {
-            result.unwrap();
-        }
+        set(&path, "KEY", &format!("{wanted:o}")).unwrap();
         let after = fs::metadata(&path).unwrap();
-        assert_eq!(mode(&path), wanted);
-        assert_eq!((after.uid(), after.gid()), (before.uid(), before.gid()));
+        assert_ne!(after.ino(), before.ino());
+        assert_eq!((mode(&path), after.uid(), after.gid()), (wanted, before.uid(), before.gid()));
     }
 }
 
@@ -140,7 +137,7 @@ fn awkward_files_keep_their_other_bytes() {
 }
 
 #[test]
-fn two_files_can_be_put_back_as_they_were() {
+fn a_change_can_be_undone_in_spite_of_a_later_one() {
     let (_directory, path) = with_file("A=1\nKEY=\"${A} and spaces\" # note\n");
     let before = update(&path, |env| {
         let before = env.snapshot("KEY");
@@ -390,7 +387,7 @@ fn readers_see_the_old_or_the_new_file() {
 fn a_killed_writer_leaves_the_old_or_the_new_file() {
     let (directory, path) = with_file(&large_file("a"));
     let mut seen = BTreeSet::new();
-    for round in 0..60_u64 {
+    for round in 0..80_u64 {
         let mut command = Command::new(env::current_exe().unwrap());
         let mut writer = start(helper(&mut command, "helper_writes_until_killed", &path));
         // It must be at work; from then on, any moment is as good.
@@ -399,7 +396,7 @@ fn a_killed_writer_leaves_the_old_or_the_new_file() {
             assert!(writer.try_wait().unwrap().is_none(), "the writer has ended");
             thread::sleep(Duration::from_millis(1));
         }
-        thread::sleep(Duration::from_micros(round * 379 % 5000));
+        thread::sleep(Duration::from_micros(round * 1_379 % 20_000));
         writer.kill().unwrap();
         writer.wait().unwrap();
         fs::remove_file(started).unwrap();
@@ -412,7 +409,7 @@ fn a_killed_writer_leaves_the_old_or_the_new_file() {
 
 /// Large enough that writing it takes a while.
 fn large_file(value: &str) -> String {
-    format!("FIRST=1\nKEY={value}\n{}LAST=1\n", "# some line of the file\n".repeat(20_000))
+    format!("FIRST=1\nKEY={value}\n{}LAST=1\n", "# some line of the file\n".repeat(800))
 }
 
 /// Checks that the file is whole, and returns the value in it.

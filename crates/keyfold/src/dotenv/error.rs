@@ -51,6 +51,12 @@ pub enum DotenvError {
         /// The file.
         path: PathBuf,
     },
+    /// There is no directory for the file.
+    #[error("there is no directory {}; make it first, or check the path", directory.display())]
+    NoDirectory {
+        /// Where it should be.
+        directory: PathBuf,
+    },
     /// Nothing can be made beside the file, as its replacement would be.
     #[error(
         "no file can be made beside {}, which is how it is changed safely ({cause}); make its directory writable",
@@ -134,6 +140,7 @@ impl DotenvError {
             | Self::ReadOnly { path }
             | Self::DirectoryNotWritable { path, .. }
             | Self::DiskFull { path, .. }
+            | Self::NoDirectory { directory: path }
             | Self::Locked { directory: path }
             | Self::MountPoint { path }
             | Self::Io { path, .. } => Some(path),

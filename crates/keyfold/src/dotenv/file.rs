@@ -18,13 +18,13 @@ const MAX_LINKS: usize = 40;
 
 /// Edits the file at `path`, following symbolic links. Of other calls, in this process or another one
 /// on this machine, none loses its changes; every reader finds either the old or the new content,
-/// even after a crash. If `edit` fails or changes nothing, nothing is written; after any error the
-/// file is as it was.
+/// even after a crash. If `edit` fails or changes nothing, nothing is written. After an error the file
+/// is as it was, unless only the last step failed: to make the change survive a crash.
 ///
 /// The file keeps its mode, and its owner as far as this process may give files away; a new one gets
 /// 0600. A read-only file is refused, also where it could be replaced. The file's directory is locked
-/// meanwhile (`flock`); the wait for that ends after 5 seconds. The new content is first written to
-/// `.env.keyfold-….tmp` beside the file, and what a killed process has left there, the next call
+/// meanwhile (`flock`), and the wait for that ends after 5 seconds. The new content is first written
+/// to `.env.keyfold-….tmp` beside the file, and what a killed process has left there, the next call
 /// removes.
 pub fn update<T, E: From<DotenvError>>(
     path: impl AsRef<Path>,
@@ -43,11 +43,10 @@ pub fn update<T, E: From<DotenvError>>(
 
 pub(super) fn read(path: &Path) -> Result<EnvFile, DotenvError> {
     let path = &follow_links(path)?;
-    let env = match existing_file(path)? {
-        Some(_) => EnvFile::from_bytes(read_bytes(path)?),
-        None => EnvFile::from_text(Zeroizing::default()),
-    };
-    env.map_err(|error| error.of_file(path))
+    if existing_file(path)?.is_none() {
+        return EnvFile::from_text(Zeroizing::default());
+    }
+    read_bytes(path).and_then(EnvFile::from_bytes).map_err(|error| error.of_file(path))
 }
 
 /// A file, perhaps one still to be made, whose directory is locked as long as this value lives.
@@ -66,8 +65,10 @@ impl LockedTarget {
             return Err(DotenvError::NotAFile { path, kind: "a directory" });
         };
         let directory_path = parent(&path).to_owned();
-        let directory = File::open(&directory_path)
-            .map_err(|cause| io_error(&directory_path, "open this directory", cause))?;
+        let directory = File::open(&directory_path).map_err(|cause| match cause.kind() {
+            ErrorKind::NotFound => DotenvError::NoDirectory { directory: directory_path.clone() },
+            _ => io_error(&directory_path, "open the directory", cause),
+        })?;
         lock(&directory, &directory_path)?;
         Ok(Self { path, name, directory_path, directory })
     }
@@ -85,11 +86,11 @@ impl LockedTarget {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
                 DotenvError::DiskFull { path: self.path.clone(), cause }
             }
-            _ => io_error(&self.path, "write the new version", cause),
+            _ => io_error(&self.path, "write a new version of", cause),
         })?;
         temporary.rename_to(&self.path).map_err(|cause| match cause.kind() {
             ErrorKind::ResourceBusy => DotenvError::MountPoint { path: self.path.clone() },
-            _ => io_error(&self.path, "replace the file", cause),
+            _ => io_error(&self.path, "replace", cause),
         })?;
         self.sync_directory()
     }
@@ -113,15 +114,13 @@ impl LockedTarget {
             Ok(()) => Ok(()),
             // Some network file systems cannot; there is no more to be done.
             Err(cause) if matches!(cause.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => Ok(()),
-            Err(cause) => Err(io_error(
-                &self.directory_path,
-                "make sure that the new version of a file in it survives a crash",
-                cause,
-            )),
+            Err(cause) => {
+                Err(io_error(&self.directory_path, "secure the changed file against a crash in", cause))
+            }
         }
     }
 
-    /// Nobody else writes here while the directory is locked, so whatever lies there was left.
+    /// Nobody else has such a file while the directory is locked, so one that lies there was left.
     fn remove_leftovers(&self) {
         let Ok(entries) = fs::read_dir(&self.directory_path) else { return };
         for entry in entries.flatten() {
@@ -155,7 +154,7 @@ impl TemporaryFile {
                     return Err(DotenvError::DiskFull { path: target.path.clone(), cause });
                 }
                 Err(cause) => {
-                    return Err(io_error(&target.path, "create a file beside it", cause));
+                    return Err(io_error(&target.path, "create a file beside", cause));
                 }
             }
         }
@@ -206,12 +205,12 @@ fn follow_links(path: &Path) -> Result<PathBuf, DotenvError> {
         match fs::symlink_metadata(&target) {
             Ok(metadata) if metadata.is_symlink() => {
                 let next = fs::read_link(&target)
-                    .map_err(|cause| io_error(&target, "read this symbolic link", cause))?;
+                    .map_err(|cause| io_error(&target, "read the symbolic link", cause))?;
                 target = parent(&target).join(next);
             }
             Ok(_) => return Ok(target),
             Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(target),
-            Err(cause) => return Err(io_error(&target, "look at it", cause)),
+            Err(cause) => return Err(io_error(&target, "look up", cause)),
         }
     }
     Err(DotenvError::LinkLoop { path: path.to_owned() })
@@ -230,7 +229,7 @@ fn existing_file(path: &Path) -> Result<Option<Metadata>, DotenvError> {
     let metadata = match fs::symlink_metadata(path) {
         Ok(metadata) => metadata,
         Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(cause) => return Err(io_error(path, "look at it", cause)),
+        Err(cause) => return Err(io_error(path, "look up", cause)),
     };
     let kind = metadata.file_type();
     if kind.is_file() {
@@ -271,14 +270,14 @@ fn lock(directory: &File, path: &Path) -> Result<(), DotenvError> {
             Ok(()) => return Ok(()),
             Err(TryLockError::WouldBlock) => thread::sleep(LOCK_PAUSE),
             Err(TryLockError::Error(cause)) => {
-                return Err(io_error(path, "lock this directory", cause));
+                return Err(io_error(path, "lock the directory", cause));
             }
         }
     }
     Err(DotenvError::Locked { directory: path.to_owned() })
 }
 
-/// Not to be guessed, because processes in other containers may use the same numbers.
+/// Random, because a process in another container, which the lock may not reach, can have the same id.
 fn temporary_name(target: &OsStr) -> OsString {
     let mut name = temporary_prefix(target);
     name.push(format!("{:016x}{TEMPORARY_SUFFIX}", RandomState::new().hash_one(())));

@@ -1,10 +1,14 @@
 //! Reading and editing `.env` files.
 //!
-//! A file is read as python-dotenv reads it, and edited in place: every line that does not define
-//! the variable in question keeps its bytes. What is written here, python-dotenv, Node's dotenv,
-//! Vite, Docker Compose, `dotenvy` and the POSIX shell read back alike.
+//! A file is read as python-dotenv reads it, and edited in place: every line that does not define the
+//! variable in question keeps its bytes. What is written here, python-dotenv, Node's dotenv, Vite,
+//! Docker Compose, `dotenvy` and the shell read back alike. Where they cannot:
 //!
-//! All functions block (they wait for locks and for the disk).
+//! - To the shell, the CR of a CRLF line ending belongs to the value, in every line of such a file.
+//! - Vite on Node 20 overlooks a variable behind an indented comment, a line of whitespace or a bare
+//!   name. New lines are put where that does not happen; lines that are there stay where they are.
+//!
+//! All functions that take a path block: they wait for locks and for the disk.
 
 use std::collections::HashSet;
 use std::fmt;

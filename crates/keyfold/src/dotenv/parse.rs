@@ -1,9 +1,13 @@
-//! The grammar of python-dotenv, with two additions: values in backticks (Node's dotenv; python-dotenv
-//! would keep the backticks as part of the value), and errors where python-dotenv warns and skips
-//! the line. Other readers differ from python-dotenv in ways that do not matter for what this
-//! module writes: Node's take `#` without a space before it for a comment (`A=b#c`) and know only
-//! `\n` and `\r` as escapes; the shell and `dotenvy` treat quotes in the middle of a value as
-//! quotes.
+//! The grammar of python-dotenv, with three differences:
+//!
+//! - Lines that python-dotenv warns of and skips are errors.
+//! - A value in backticks is quoted, as it is for Node's dotenv and Vite; to python-dotenv the
+//!   backticks are a part of it.
+//! - A quoted name ends on its line: one that does not is more likely a stray quote.
+//!
+//! Elsewhere the readers differ too, and python-dotenv's reading is the one taken: Node's end an
+//! unquoted value at any `#` (`A=b#c`) and know no escapes but `\n` and `\r`; the shell and `dotenvy`
+//! take quotes within a value for quotes (`A=it's`); the shell reads no spaces around `=`.
 
 use std::ops::Range;
 
@@ -17,7 +21,7 @@ pub(super) const BOM: &str = "\u{feff}";
 /// the spans of a file's statements follow each other without gaps.
 pub(super) struct Statement {
     pub span: Range<usize>,
-    /// 1-based
+    /// 1-based.
     pub line: usize,
     pub binding: Option<Binding>,
     /// Where the line ending begins; the end of `span` if there is none.
@@ -57,9 +61,9 @@ pub(super) fn parse(text: &str) -> Result<Vec<Statement>, DotenvError> {
 /// Line ends are `\n`, `\r\n` and a lone `\r`.
 pub(super) fn count_line_ends(text: &str) -> usize {
     let bytes = text.as_bytes();
-    let lone =
+    let is_end =
         |&(i, &byte): &(usize, &u8)| byte == b'\n' || byte == b'\r' && bytes.get(i + 1) != Some(&b'\n');
-    bytes.iter().enumerate().filter(lone).count()
+    bytes.iter().enumerate().filter(is_end).count()
 }
 
 struct Parser<'a> {
@@ -144,7 +148,7 @@ impl Parser<'_> {
         let mut escaped = false;
         let raw = self.take_while(|c| {
             let closing = c == quote && !escaped;
-            // To Node, in backticks every backslash is just text, but not before a backtick.
+            // In backticks it escapes nothing but a backtick, not even itself.
             escaped = c == '\\' && (!escaped || quote == '`');
             !closing
         });
