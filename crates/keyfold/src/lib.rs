@@ -122,11 +122,29 @@ impl Keyfold {
         if settings.mode == Mode::Production {
             return Err(not_built_yet());
         }
-        let state_dir = StateDir::prepare(&settings.state_dir)?;
-        let database = Database::open_sqlite(path.clone(), PATIENCE).await.map_err(explain_start)?;
-        let ring = master_key_ring(settings, &state_dir, &database, &*parts.random).await?;
         let files =
             EnvFiles::new(process, settings.backend_env_file.clone(), settings.frontend_env_file.clone());
+        Self::open_reading_from(ReadFrom::Environment(files), settings, path, parts).await
+    }
+
+    /// Opens Keyfold so that keys are read from the database, as in production, on SQLite: for benchmarks.
+    #[doc(hidden)]
+    pub async fn open_with_keys_in_database(settings: &Settings, parts: Parts) -> Result<Self, Error> {
+        let DatabaseSetting::Sqlite(path) = &settings.database else {
+            return Err(not_built_yet());
+        };
+        Self::open_reading_from(ReadFrom::Database, settings, path, parts).await
+    }
+
+    async fn open_reading_from(
+        read_from: ReadFrom,
+        settings: &Settings,
+        path: &Path,
+        parts: Parts,
+    ) -> Result<Self, Error> {
+        let state_dir = StateDir::prepare(&settings.state_dir)?;
+        let database = Database::open_sqlite(path.to_owned(), PATIENCE).await.map_err(explain_start)?;
+        let ring = master_key_ring(settings, &state_dir, &database, &*parts.random).await?;
         let keys = Keys::new(
             database,
             ring,
@@ -134,7 +152,7 @@ impl Keyfold {
             Arc::new(HttpClient::new(parts.timeouts)),
             parts.clock,
             parts.random,
-            ReadFrom::Environment(files),
+            read_from,
         )?;
         Ok(Self { keys: Arc::new(keys), preset: settings.preset, mode: settings.mode })
     }

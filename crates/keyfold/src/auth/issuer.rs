@@ -38,7 +38,9 @@ impl Issuer {
         let named_parties = sources.list("KEYFOLD_AUTHORIZED_PARTIES");
         let jwks_url = sources.get("KEYFOLD_AUTH_JWKS_URL").map(|url| url.to_string());
         let production = sources.mode() == Mode::Production;
+        let because = sources.because_of_env_file();
 
+        let is_other = other.is_some();
         let issuer = match (&clerk_key, other) {
             (_, Some(issuer)) => checked_address(&issuer, "KEYFOLD_AUTH_ISSUER", problems),
             (Some(key), None) => {
@@ -55,7 +57,7 @@ impl Issuer {
             (None, None) if production => {
                 problems.add(
                     "CLERK_PUBLISHABLE_KEY",
-                    "is missing, and no other token issuer is configured, so nobody could sign in",
+                    format!("is missing, and no other token issuer is configured, so nobody could sign in{because}"),
                     "set it to the publishable key from the Clerk dashboard, or set KEYFOLD_AUTH_ISSUER to your OpenID Connect issuer",
                 );
                 None
@@ -68,19 +70,20 @@ impl Issuer {
         if let Some(url) = &jwks_url {
             checked_address(url, "KEYFOLD_AUTH_JWKS_URL", problems);
         }
-        if issuer.is_some() && !is_clerk && production && audience.is_none() && named_parties.is_none() {
+        // Also of an issuer that is not right yet: all reasons are told at once.
+        if is_other && !is_clerk && production && audience.is_none() && named_parties.is_none() {
             problems.add(
                 "KEYFOLD_AUTH_AUDIENCE",
-                "is missing, and so is KEYFOLD_AUTHORIZED_PARTIES: tokens that this issuer made for any other application would be accepted",
+                format!("is missing, and so is KEYFOLD_AUTHORIZED_PARTIES: tokens that this issuer made for any other application would be accepted{because}"),
                 "set it to the audience of your API, or set KEYFOLD_AUTHORIZED_PARTIES to your front end's client id or origin",
             );
         }
         let authorized_parties = named_parties
             .unwrap_or_else(|| origins.iter().cloned().chain(client_id.clone()).collect::<Vec<_>>());
-        if issuer.is_some() && production && authorized_parties.is_empty() {
+        if production && authorized_parties.is_empty() {
             problems.add(
                 "KEYFOLD_PUBLIC_URL",
-                "is missing, so it is unknown which front ends' tokens count",
+                format!("is missing, so it is unknown which front ends' tokens count{because}"),
                 "set it to the address that people use, such as https://keys.example.com (or set KEYFOLD_ALLOWED_ORIGINS or KEYFOLD_AUTHORIZED_PARTIES)",
             );
         }

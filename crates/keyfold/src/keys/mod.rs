@@ -34,7 +34,6 @@ use environment::Found;
 /// Where keys are read from when they are used.
 pub(crate) enum ReadFrom {
     /// The database, for exactly that user.
-    #[cfg_attr(not(test), expect(dead_code, reason = "production arrives with PostgreSQL"))]
     Database,
     /// Local mode: the process environment, then the backend `.env` as it is on disk now.
     Environment(EnvFiles),
@@ -388,3 +387,6 @@ impl fmt::Debug for UserApiKeys {
         write!(formatter, "UserApiKeys({})", self.user)
     }
 }
+
+#[cfg(test)]
+mod tests;

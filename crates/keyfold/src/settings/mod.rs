@@ -15,7 +15,7 @@ pub use sources::{Origin, Sources};
 use crate::envelope::MasterKey;
 use crate::mode::Mode;
 use crate::onboarding::Preset;
-use crate::provider::{BaseAddress, Registry};
+use crate::provider::{BaseAddress, ProviderId, Registry};
 
 /// One thing that is wrong with the settings, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -287,21 +287,28 @@ fn read_registry(sources: &Sources, problems: &mut Problems) -> Option<Registry>
             return None;
         }
     };
-    for (id, variable, text) in sources.base_addresses() {
-        if registry.get(id.as_str()).is_none() {
+    for (written, variable, text) in sources.base_addresses() {
+        let Some(id) = id_of(&registry, &written) else {
             problems.add(
                 &variable,
                 "is for a provider that Keyfold does not know",
                 format!("use one of {}", join_ids(&registry)),
             );
             continue;
-        }
+        };
         match BaseAddress::parse(&text) {
             Ok(address) => registry = registry.with_address(&id, address),
             Err(why) => problems.add(&variable, why.to_string(), "correct it, or leave it out"),
         }
     }
     Some(registry)
+}
+
+/// No shell takes a `-` in a variable's name, so there it is written `_`.
+fn id_of(registry: &Registry, written: &ProviderId) -> Option<ProviderId> {
+    let same = |id: &ProviderId| id.as_str().replace('-', "_") == written.as_str();
+    let exact = registry.get(written.as_str()).map(|provider| provider.id.clone());
+    exact.or_else(|| registry.ids().into_iter().find(same))
 }
 
 fn join_ids(registry: &Registry) -> String {

@@ -51,7 +51,7 @@ impl Sources {
             None if dir.join("backend").is_dir() => dir.join("backend/.env"),
             None => dir.join(".env"),
         };
-        let set_by_process = process.get("DEBUG").is_some() || process.get("DEPLOY_ENV").is_some();
+        let set_by_process = ["DEBUG", "DEPLOY_ENV"].into_iter().any(|name| process.get(name).is_some_and(is_set));
         let mut env_file = None;
         let decided = if set_by_process {
             mode::decide(process.get("DEBUG"), process.get("DEPLOY_ENV")).map(|mode| (mode, Origin::Process))
@@ -64,7 +64,7 @@ impl Sources {
                     "correct the file, or name another one",
                 ),
             }
-            let variable = |name| env_file.as_ref().and_then(|file| file.get(name)).filter(|v| !v.is_empty());
+            let variable = |name| env_file.as_ref().and_then(|file| file.get(name)).filter(|value| is_set(value));
             let (debug, deploy_env) = (variable("DEBUG"), variable("DEPLOY_ENV"));
             let origin =
                 if debug.or(deploy_env).is_some() { Origin::EnvFile } else { Origin::Default };
@@ -129,12 +129,17 @@ impl Sources {
                 || SETTINGS.iter().any(|setting| setting.name == name),
             "{name} is not in the catalogue"
         );
-        self.process
-            .get(name)
-            .or_else(|| self.env_file.as_ref().and_then(|file| file.get(name)))
-            .or_else(|| self.toml.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str()))
-            .filter(|value| !value.trim().is_empty())
-            .map(|value| Zeroizing::new(value.trim().to_owned()))
+        self.find(name).map(|value| Zeroizing::new(value.to_owned()))
+    }
+
+    /// The first source that sets it wins; one where it is empty does not set it.
+    fn find(&self, name: &str) -> Option<&str> {
+        let from_env_file = || self.env_file.as_ref().and_then(|file| file.get(name));
+        let from_toml = || self.toml.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+        let value = self.process.get(name).filter(|value| is_set(value));
+        value.or_else(|| from_env_file().filter(|value| is_set(value)))
+            .or_else(|| from_toml().filter(|value| is_set(value)))
+            .map(str::trim)
     }
 
     /// A secret's value, given itself or as `…_FILE`; a file that cannot be read is a problem.
@@ -190,13 +195,7 @@ impl Sources {
             if found.iter().any(|(_, known, _)| known == name) {
                 continue;
             }
-            let value = self
-                .process
-                .get(name)
-                .or_else(|| self.env_file.as_ref().and_then(|file| file.get(name)))
-                .or_else(|| self.toml.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str()))
-                .filter(|value| !value.is_empty());
-            if let Some(value) = value {
+            if let Some(value) = self.find(name) {
                 found.push((id, name.to_owned(), value.to_owned()));
             }
         }
@@ -204,7 +203,7 @@ impl Sources {
     }
 
     /// Explains a missing setting where the mode came from a file of which nothing else is used.
-    pub(super) fn because_of_env_file(&self) -> String {
+    pub(crate) fn because_of_env_file(&self) -> String {
         if self.mode == Mode::Production && self.mode_origin == Origin::EnvFile {
             format!(
                 " ({} says production, and nothing else in that file is used in production: set it in the environment of the process)",
@@ -214,6 +213,11 @@ impl Sources {
             String::new()
         }
     }
+}
+
+/// Empty counts as unset.
+fn is_set(value: &str) -> bool {
+    !value.trim().is_empty()
 }
 
 /// A file that holds one secret; white space around it does not count.
@@ -285,7 +289,8 @@ fn variable_of(key: &str) -> Option<String> {
             })
             || base_address_provider(name).is_some()
     };
-    [format!("KEYFOLD_{upper}"), upper.clone()].into_iter().find(|name| known(name))
+    // A prefix that is written out would give a setting a second name, and hide one of two values.
+    [format!("KEYFOLD_{upper}"), upper].into_iter().find(|name| known(name) && !key.starts_with("keyfold_"))
 }
 
 fn as_text(value: &toml::Value) -> Option<String> {

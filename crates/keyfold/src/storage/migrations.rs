@@ -51,3 +51,8 @@ pub(super) fn migrate_sqlite(connection: &mut rusqlite::Connection) -> Result<()
     transaction.commit()?;
     Ok(())
 }
+
+#[cfg(test)]
+pub(super) fn versions() -> impl Iterator<Item = i64> {
+    MIGRATIONS.iter().map(|migration| migration.version)
+}

@@ -1,0 +1,358 @@
+//! One suite for every database: each test takes an empty one, and a module per driver runs them all.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::keys::{self, KeyRow};
+use super::steps::{self, StepRow};
+use super::{Connection, Database, Statement, StorageError, Value, root_secrets, sessions, statement};
+use crate::user::UserId;
+
+mod suite {
+    use super::*;
+
+    pub(super) async fn every_statement_is_understood(database: Database) {
+        let all = [&sessions::ALL[..], &keys::ALL, &steps::ALL, &root_secrets::ALL].concat();
+        let mut names: Vec<&str> = all.iter().map(|statement| statement.name).collect();
+        for Statement { name, sql } in &all {
+            let parameters = (1..20).take_while(|n| sql.contains(&format!("${n}"))).count();
+            let explain: &'static str = Box::leak(format!("EXPLAIN {sql}").into_boxed_str());
+            let explained = database.query(&statement("explain", explain), vec![Value::Null; parameters]).await;
+            assert!(explained.is_ok(), "{name}: {explained:?}");
+        }
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), all.len(), "two statements share a name");
+    }
+
+    pub(super) async fn the_operators_queries_work_as_documented(database: Database) {
+        let ann = user("user_xxx");
+        session(&database, &ann).await;
+        keys::insert(&database, &ann, &row("gemini", 1)).await.unwrap();
+        const JOINED: Statement = statement(
+            "operator.join",
+            "SELECT user_id, provider, key FROM api_keys JOIN onboarding_sessions ON api_keys.session_id = onboarding_sessions.id",
+        );
+        const OF_USER: Statement = statement(
+            "operator.user",
+            "SELECT * FROM api_keys WHERE session_id = (SELECT id FROM onboarding_sessions WHERE user_id = 'user_xxx')",
+        );
+        let joined = database.query(&JOINED, vec![]).await.unwrap();
+        let shown: Vec<&str> = (0..3).map(|column| joined[0].text(column).unwrap()).collect();
+        assert_eq!(shown, ["user_xxx", "gemini", "sealed-1"]);
+        assert_eq!(database.query(&OF_USER, vec![]).await.unwrap().len(), 1);
+    }
+
+    pub(super) async fn a_session_is_made_once_and_keeps_its_data_key(database: Database) {
+        let ann = user("ann");
+        assert_eq!(sessions::find(&database, &ann).await.unwrap(), None);
+        let first = sessions::insert_or_find(&database, &ann, "wrapped-a", at(0)).await.unwrap();
+        let second = sessions::insert_or_find(&database, &ann, "wrapped-b", at(9)).await.unwrap();
+        assert_eq!(first, second);
+        assert_eq!((first.data_key.as_str(), first.started_at), ("wrapped-a", at(0)));
+    }
+
+    pub(super) async fn odd_user_ids_are_different_users(database: Database) {
+        let odd = ["ann", "Ann", "ann ", "a'nn", "a\"nn", "ann'; DROP TABLE api_keys; --", "../ann", "ａｎｎ", "é", "e\u{301}"];
+        for id in odd {
+            session(&database, &user(id)).await;
+            keys::insert(&database, &user(id), &KeyRow { key: id.into(), ..row("gemini", 1) }).await.unwrap();
+        }
+        for id in odd {
+            let rows = keys::load(&database, &user(id)).await.unwrap().unwrap();
+            assert_eq!(rows.keys.iter().map(|row| row.key.as_str()).collect::<Vec<_>>(), [id]);
+        }
+    }
+
+    pub(super) async fn a_key_is_inserted_once(database: Database) {
+        let ann = user("ann");
+        let orphan = keys::insert(&database, &ann, &row("gemini", 1)).await;
+        assert!(matches!(orphan, Err(StorageError::Conflict)), "no session: {orphan:?}");
+        session(&database, &ann).await;
+        keys::insert(&database, &ann, &row("gemini", 1)).await.unwrap();
+        let again = keys::insert(&database, &ann, &row("gemini", 1)).await;
+        assert!(matches!(again, Err(StorageError::Conflict)), "{again:?}");
+    }
+
+    pub(super) async fn a_key_is_replaced_only_over_the_version_that_was_seen(database: Database) {
+        let ann = user("ann");
+        session(&database, &ann).await;
+        keys::insert(&database, &ann, &row("gemini", 1)).await.unwrap();
+        keys::replace(&database, &ann, &row("gemini", 2), 1).await.unwrap();
+        let late = keys::replace(&database, &ann, &row("gemini", 2), 1).await;
+        assert!(matches!(late, Err(StorageError::Conflict)), "{late:?}");
+        let rows = keys::load(&database, &ann).await.unwrap().unwrap().keys;
+        assert_eq!((rows[0].version, rows[0].key.as_str(), rows[0].created_at), (2, "sealed-2", at(1)));
+    }
+
+    pub(super) async fn one_users_statements_never_touch_anothers_rows(database: Database) {
+        let (ann, bob) = (user("ann"), user("bob"));
+        for user in [&ann, &bob] {
+            session(&database, user).await;
+            keys::insert(&database, user, &row("gemini", 1)).await.unwrap();
+            keys::keep_current(&database, user, "gemini", at(5)).await.unwrap();
+            steps::set(&database, user, "keyfold", &step(1)).await.unwrap();
+        }
+        let before = everything_of(&database, &bob).await;
+        keys::set_status(&database, &ann, "gemini", 1, "rejected", Some(at(6))).await.unwrap();
+        keys::set_used(&database, &ann, "gemini", 1, at(7)).await.unwrap();
+        keys::replace(&database, &ann, &row("gemini", 2), 1).await.unwrap();
+        sessions::set_progress(&database, &ann, 3, 100.0, Some(at(8)), at(8)).await.unwrap();
+        sessions::set_data_key(&database, &ann, "other").await.unwrap();
+        sessions::restart(&database, &ann, at(9)).await.unwrap();
+        steps::clear(&database, &ann).await.unwrap();
+        assert!(keys::remove(&database, &ann, "gemini").await.unwrap());
+        assert_eq!(everything_of(&database, &bob).await, before);
+        assert!(keys::load(&database, &ann).await.unwrap().unwrap().keys.is_empty());
+    }
+
+    pub(super) async fn the_version_before_is_kept_for_a_while(database: Database) {
+        let ann = user("ann");
+        session(&database, &ann).await;
+        keys::insert(&database, &ann, &row("gemini", 1)).await.unwrap();
+        let previous = async |oldest| keys::previous(&database, &ann, "gemini", oldest).await.unwrap();
+        assert_eq!(previous(at(0)).await, None);
+        keys::keep_current(&database, &ann, "gemini", at(10)).await.unwrap();
+        assert_eq!(previous(at(9)).await.unwrap().version, 1);
+        assert_eq!(previous(at(10)).await, None, "too old");
+        keys::replace(&database, &ann, &row("gemini", 2), 1).await.unwrap();
+        keys::keep_current(&database, &ann, "gemini", at(20)).await.unwrap();
+        assert_eq!(previous(at(0)).await.unwrap().version, 2, "only one is kept");
+        assert_eq!(keys::wipe_expired(&database, at(19)).await.unwrap(), 0);
+        assert_eq!(keys::wipe_expired(&database, at(20)).await.unwrap(), 1);
+        assert_eq!(previous(at(0)).await, None);
+    }
+
+    pub(super) async fn marks_reach_only_the_version_they_are_about(database: Database) {
+        let ann = user("ann");
+        session(&database, &ann).await;
+        keys::insert(&database, &ann, &row("gemini", 2)).await.unwrap();
+        keys::set_status(&database, &ann, "gemini", 1, "rejected", Some(at(3))).await.unwrap();
+        keys::set_used(&database, &ann, "gemini", 1, at(3)).await.unwrap();
+        let unmarked = keys::load(&database, &ann).await.unwrap().unwrap().keys.remove(0);
+        assert_eq!((unmarked.status.as_str(), unmarked.last_used_at), ("valid", None));
+        keys::set_status(&database, &ann, "gemini", 2, "rejected", None).await.unwrap();
+        keys::set_used(&database, &ann, "gemini", 2, at(4)).await.unwrap();
+        let marked = keys::load(&database, &ann).await.unwrap().unwrap().keys.remove(0);
+        assert_eq!((marked.status.as_str(), marked.last_used_at), ("rejected", Some(at(4))));
+        assert_eq!(marked.last_verified_at, unmarked.last_verified_at, "kept where nothing new is known");
+    }
+
+    pub(super) async fn steps_are_set_and_cleared_per_preset(database: Database) {
+        let ann = user("ann");
+        session(&database, &ann).await;
+        steps::set(&database, &ann, "keyfold", &step(1)).await.unwrap();
+        let skipped = StepRow { status: "skipped".into(), data: None, ..step(1) };
+        steps::set(&database, &ann, "keyfold", &skipped).await.unwrap();
+        steps::set(&database, &ann, "alwrity", &step(2)).await.unwrap();
+        assert_eq!(steps::load(&database, &ann, "keyfold").await.unwrap(), [skipped]);
+        assert_eq!(steps::load(&database, &ann, "alwrity").await.unwrap(), [step(2)]);
+        steps::clear(&database, &ann).await.unwrap();
+        assert!(steps::load(&database, &ann, "alwrity").await.unwrap().is_empty());
+    }
+
+    pub(super) async fn the_first_root_secret_stays(database: Database) {
+        assert_eq!(root_secrets::find(&database, "x").await.unwrap(), None);
+        assert_eq!(root_secrets::insert_or_find(&database, "x", "first").await.unwrap(), "first");
+        assert_eq!(root_secrets::insert_or_find(&database, "x", "second").await.unwrap(), "first");
+    }
+
+    pub(super) async fn a_transaction_that_is_dropped_did_nothing(database: Database) {
+        let ann = user("ann");
+        let transaction = database.begin().await.unwrap();
+        session(&transaction, &ann).await;
+        assert!(sessions::find(&transaction, &ann).await.unwrap().is_some());
+        drop(transaction);
+        assert_eq!(sessions::find(&database, &ann).await.unwrap(), None);
+        let transaction = database.begin().await.unwrap();
+        session(&transaction, &ann).await;
+        transaction.commit().await.unwrap();
+        assert!(sessions::find(&database, &ann).await.unwrap().is_some());
+    }
+
+    pub(super) async fn nobody_sees_half_a_transaction(database: Database) {
+        let ann = user("ann");
+        let transaction = database.begin().await.unwrap();
+        session(&transaction, &ann).await;
+        let reading = tokio::spawn({
+            let (database, ann) = (database.clone(), ann.clone());
+            async move { sessions::find(&database, &ann).await.unwrap() }
+        });
+        drop(transaction);
+        assert_eq!(reading.await.unwrap(), None);
+    }
+
+    pub(super) async fn a_statement_given_up_halfway_leaves_the_database_usable(database: Database) {
+        let ann = user("ann");
+        for _ in 0..50 {
+            let transaction = database.begin().await.unwrap();
+            let writing = sessions::insert_or_find(&transaction, &ann, "w", at(0));
+            // Polled once, so the statement is on its way, then dropped with its transaction.
+            let _ = tokio::time::timeout(Duration::ZERO, writing).await;
+        }
+        assert_eq!(sessions::find(&database, &ann).await.unwrap(), None);
+    }
+
+    pub(super) async fn times_keep_their_microseconds(database: Database) {
+        let ann = user("ann");
+        let time: Timestamp = "2026-11-22T16:13:38.270851Z".parse().unwrap();
+        let found = sessions::insert_or_find(&database, &ann, "w", time).await.unwrap();
+        assert_eq!(found.started_at, time);
+        // Rows that other programs wrote have the column's own default.
+        const BY_HAND: Statement =
+            statement("by_hand", "INSERT INTO onboarding_sessions (user_id, data_key) VALUES ('bob', 'w')");
+        database.execute(&BY_HAND, vec![]).await.unwrap();
+        assert!(sessions::find(&database, &user("bob")).await.unwrap().unwrap().started_at > time - SignedDuration::from_hours(24 * 3650));
+    }
+}
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + seconds).unwrap()
+}
+
+fn user(id: &str) -> UserId {
+    UserId::parse(id).unwrap()
+}
+
+fn row(provider: &str, version: i64) -> KeyRow {
+    KeyRow {
+        provider: provider.into(),
+        key: format!("sealed-{version}"),
+        version,
+        status: "valid".into(),
+        created_at: at(1),
+        updated_at: at(version),
+        last_used_at: None,
+        last_verified_at: Some(at(version)),
+    }
+}
+
+fn step(number: i64) -> StepRow {
+    StepRow {
+        step_number: number,
+        status: "completed".into(),
+        data: Some("sealed".into()),
+        completed_at: Some(at(2)),
+    }
+}
+
+async fn session(connection: &impl Connection, user: &UserId) {
+    sessions::insert_or_find(connection, user, "wrapped", at(0)).await.unwrap();
+}
+
+async fn everything_of(database: &Database, user: &UserId) -> String {
+    format!(
+        "{:?} {:?} {:?} {:?}",
+        sessions::find(database, user).await.unwrap(),
+        keys::load(database, user).await.unwrap(),
+        keys::previous(database, user, "gemini", at(0)).await.unwrap(),
+        steps::load(database, user, "keyfold").await.unwrap(),
+    )
+}
+
+/// Runs the whole suite, each test on a database that `$empty` makes and keeps until the test is over.
+macro_rules! on {
+    ($empty:ident: $($test:ident)*) => {
+        $(
+            #[tokio::test]
+            async fn $test() {
+                let (database, _kept) = $empty().await;
+                super::suite::$test(database).await;
+            }
+        )*
+    };
+}
+
+mod sqlite {
+    use super::*;
+    use crate::storage::migrations;
+
+    async fn empty() -> (Database, tempfile::TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keyfold.db");
+        (Database::open_sqlite(path, Duration::from_secs(3)).await.unwrap(), folder)
+    }
+
+    on! { empty:
+        every_statement_is_understood
+        the_operators_queries_work_as_documented
+        a_session_is_made_once_and_keeps_its_data_key
+        odd_user_ids_are_different_users
+        a_key_is_inserted_once
+        a_key_is_replaced_only_over_the_version_that_was_seen
+        one_users_statements_never_touch_anothers_rows
+        the_version_before_is_kept_for_a_while
+        marks_reach_only_the_version_they_are_about
+        steps_are_set_and_cleared_per_preset
+        the_first_root_secret_stays
+        a_transaction_that_is_dropped_did_nothing
+        nobody_sees_half_a_transaction
+        a_statement_given_up_halfway_leaves_the_database_usable
+        times_keep_their_microseconds
+    }
+
+    #[tokio::test]
+    async fn a_second_opening_finds_what_the_first_one_wrote() {
+        let (database, folder) = empty().await;
+        session(&database, &user("ann")).await;
+        database.close().await;
+        let again = Database::open_sqlite(folder.path().join("keyfold.db"), Duration::ZERO).await.unwrap();
+        assert!(sessions::find(&again, &user("ann")).await.unwrap().is_some());
+    }
+
+    #[tokio::test]
+    async fn several_openings_at_once_migrate_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keyfold.db");
+        let open = |_| Database::open_sqlite(path.clone(), Duration::from_secs(10));
+        let opened = futures_util::future::try_join_all((0..8).map(open)).await;
+        assert!(opened.is_ok(), "{:?}", opened.err());
+    }
+
+    #[tokio::test]
+    async fn a_newer_schema_and_foreign_tables_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let newer = folder.path().join("newer.db");
+        let connection = rusqlite::Connection::open(&newer).unwrap();
+        connection
+            .execute_batch("CREATE TABLE keyfold_schema (version INTEGER PRIMARY KEY, name TEXT, applied_at TEXT); INSERT INTO keyfold_schema VALUES (999, 'x', '')")
+            .unwrap();
+        let refused = Database::open_sqlite(newer, Duration::ZERO).await.err();
+        assert!(matches!(refused, Some(StorageError::NewerSchema { found: 999, .. })), "{refused:?}");
+
+        let foreign = folder.path().join("foreign.db");
+        rusqlite::Connection::open(&foreign).unwrap().execute_batch("CREATE TABLE api_keys (id INTEGER)").unwrap();
+        let refused = Database::open_sqlite(foreign, Duration::ZERO).await.err();
+        assert!(matches!(refused, Some(StorageError::ForeignTable(_))), "{refused:?}");
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_no_database_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keyfold.db");
+        std::fs::write(&path, "this is no database, but it is long enough to be read as one").unwrap();
+        let refused = Database::open_sqlite(path, Duration::ZERO).await.err();
+        assert!(matches!(refused, Some(StorageError::Unavailable(_))), "{refused:?}");
+    }
+
+    #[tokio::test]
+    async fn a_database_locked_by_another_process_is_unavailable_not_forever() {
+        let (database, folder) = empty().await;
+        database.close().await;
+        let path = folder.path().join("keyfold.db");
+        let other = rusqlite::Connection::open(&path).unwrap();
+        let database = Database::open_sqlite(path, Duration::from_millis(1)).await.unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let refused = database.begin().await.err();
+        assert!(matches!(refused, Some(StorageError::Unavailable(_))), "{refused:?}");
+        other.execute_batch("ROLLBACK").unwrap();
+        assert!(database.begin().await.is_ok());
+    }
+
+    #[test]
+    fn migrations_are_numbered_without_gaps() {
+        let numbers: Vec<i64> = migrations::versions().collect();
+        assert_eq!(numbers, (1..=numbers.len() as i64).collect::<Vec<_>>());
+    }
+}
