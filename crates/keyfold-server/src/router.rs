@@ -1,5 +1,7 @@
 //! Every route on one page.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::IntoResponse;
@@ -75,10 +77,11 @@ pub fn description() -> Description {
 /// The whole service.
 pub fn router(app: &App) -> Router {
     let (api, _) = api().split_for_parts();
+    let text: Arc<str> = description().to_pretty_json().unwrap_or_default().into();
     let pages = Router::new()
         .route("/", get(web::overview))
         .route("/docs", get(web::docs))
-        .route("/openapi.json", get(openapi::openapi))
+        .route("/openapi.json", get(async move || openapi::openapi(&text)))
         .route("/assets/page.css", get(web::style))
         .route("/assets/overview.js", get(web::overview_script))
         .route("/assets/docs.js", get(web::docs_script));

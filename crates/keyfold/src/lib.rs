@@ -37,6 +37,7 @@ mod error;
 pub mod keys;
 pub mod mode;
 pub mod onboarding;
+mod preset;
 pub mod provider;
 pub mod secret;
 pub mod settings;
@@ -143,7 +144,8 @@ impl Keyfold {
         parts: Parts,
     ) -> Result<Self, Error> {
         let state_dir = StateDir::prepare(&settings.state_dir)?;
-        let database = Database::open_sqlite(path.to_owned(), PATIENCE).await.map_err(explain_start)?;
+        let database = Database::open_sqlite(path.to_owned(), PATIENCE).await;
+        let database = database.map_err(|error| explain_start(path, &error))?;
         let ring = master_key_ring(settings, &state_dir, &database, &*parts.random).await?;
         let keys = Keys::new(
             database,
@@ -240,8 +242,7 @@ async fn master_key_ring(
         let made = ring.check_value(random)?.to_string();
         storage::root_secrets::insert_or_find(database, storage::root_secrets::MASTER_KEY_CHECK, &made).await?
     };
-    let check: Sealed = check.parse()?;
-    ring.verify(&check).map_err(|error| match error {
+    check.parse().and_then(|check: Sealed| ring.verify(&check)).map_err(|error| match error {
         EnvelopeError::UnknownKey(id) => Error::MasterKey(format!(
             "This database was encrypted with the master key {id}, and the given one is {}. Give the right one as KEYFOLD_MASTER_KEY, or add it to KEYFOLD_OTHER_MASTER_KEYS.",
             ring.ids().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
@@ -253,19 +254,14 @@ async fn master_key_ring(
     Ok(ring)
 }
 
-fn explain_start(error: storage::StorageError) -> Error {
+fn explain_start(path: &Path, error: &storage::StorageError) -> Error {
     use storage::StorageError::{ForeignTable, NewerSchema};
-    match error {
-        NewerSchema { .. } => Error::StateDirectory(format!(
-            "{error}. Run a Keyfold that is at least as new as the one that wrote it."
-        )),
-        ForeignTable(_) => {
-            Error::StateDirectory(format!("{error}. Give Keyfold a database of its own with DATABASE_URL."))
-        }
-        other => Error::StateDirectory(format!(
-            "The database cannot be opened: {other}. Check the folder's permissions and the disk's free space."
-        )),
-    }
+    let remedy = match error {
+        NewerSchema { .. } => "Run a Keyfold that is at least as new as the one that wrote it.",
+        ForeignTable(_) => "Give Keyfold a database of its own with DATABASE_URL.",
+        _ => "Check the folder's permissions and the disk's free space.",
+    };
+    Error::StateDirectory(format!("The database {} cannot be used: {error}. {remedy}", path.display()))
 }
 
 fn not_built_yet() -> Error {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
+use zeroize::Zeroizing;
 
 use crate::envelope::{DataKey, Purpose};
 use crate::error::Error;
@@ -16,87 +17,10 @@ use crate::storage::steps::StepRow;
 use crate::storage::{self, Connection};
 use crate::user::UserId;
 
+pub use crate::preset::{Preset, StepDefinition};
+
 /// The step in which keys are entered.
 pub const KEYS_STEP: u32 = 1;
-
-/// Which steps there are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Preset {
-    /// Keys, try it, done.
-    Keyfold,
-    /// The six steps of ALwrity, whose own data the host application keeps.
-    Alwrity,
-}
-
-/// A step as it is defined.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StepDefinition {
-    /// Its title.
-    pub title: &'static str,
-    /// What happens in it.
-    pub description: &'static str,
-    /// Whether onboarding cannot be completed without it.
-    pub required: bool,
-    /// What it asks for.
-    pub requirements: &'static [&'static str],
-}
-
-const KEYFOLD_STEPS: &[StepDefinition] = &[
-    step("API keys", "Enter your own provider keys", true, &["gemini"]),
-    step("Try it", "Generate a text with your key", false, &[]),
-    step("Done", "See what works now", true, &[]),
-];
-
-const ALWRITY_STEPS: &[StepDefinition] = &[
-    step("API Keys", "Connect your AI services", true, &["gemini", "exa", "copilotkit"]),
-    step("Website Analysis", "Set up website analysis and crawling", true, &["website_url"]),
-    step("AI Research", "Configure AI research capabilities", true, &["research_preferences"]),
-    step("Personalization", "Set up personalization features", false, &[]),
-    step("Integrations", "Configure integrations", false, &[]),
-    step("Complete Setup", "Finalize and complete onboarding", true, &[]),
-];
-
-const fn step(
-    title: &'static str,
-    description: &'static str,
-    required: bool,
-    requirements: &'static [&'static str],
-) -> StepDefinition {
-    StepDefinition { title, description, required, requirements }
-}
-
-impl Preset {
-    /// `keyfold` or `alwrity`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Keyfold => "keyfold",
-            Self::Alwrity => "alwrity",
-        }
-    }
-
-    /// The steps in order; step 1 is the first.
-    pub fn steps(self) -> &'static [StepDefinition] {
-        match self {
-            Self::Keyfold => KEYFOLD_STEPS,
-            Self::Alwrity => ALWRITY_STEPS,
-        }
-    }
-
-    /// The providers whose keys the first step needs.
-    pub fn required_providers(self) -> &'static [&'static str] {
-        self.steps()[0].requirements
-    }
-
-    /// Whether onboarding needs this provider's key.
-    pub fn requires(self, provider: &ProviderId) -> bool {
-        self.required_providers().contains(&provider.as_str())
-    }
-
-    /// How many steps there are.
-    pub fn total_steps(self) -> u32 {
-        u32::try_from(self.steps().len()).unwrap_or(u32::MAX)
-    }
-}
 
 /// The state of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -317,11 +241,19 @@ impl Onboarding {
 
     /// Checks all given keys first and saves them only if none is wrong.
     async fn take_keys(&self, data: Option<Value>) -> Result<(Value, Vec<Warning>), Error> {
-        let given = given_keys(data)?;
+        let mut given = vec![];
+        for (provider, text) in given_keys(data)? {
+            let provider = self.keys.provider(&provider)?;
+            let key = ApiKey::parse(&text).map_err(|why| Error::InvalidKeyFormat {
+                provider: provider.id.clone(),
+                name: provider.name.clone(),
+                why: why.to_string(),
+            })?;
+            given.push((provider, key));
+        }
         let mut keys = self.keys.of(&self.user).await?;
         let mut checked: Vec<CheckedKey> = vec![];
         for (provider, key) in given {
-            let provider = self.keys.provider(&provider)?;
             checked.push(keys.check_before_saving(&provider, key).await?);
         }
         let mut warnings = vec![];
@@ -445,8 +377,8 @@ fn missing_keys(missing: &[ProviderId]) -> Error {
     }
 }
 
-/// The keys in `data.api_keys`, out of the JSON text and into the type that guards them.
-fn given_keys(data: Option<Value>) -> Result<BTreeMap<String, ApiKey>, Error> {
+/// The texts in `data.api_keys` by provider, each to be wiped when it is dropped.
+fn given_keys(data: Option<Value>) -> Result<BTreeMap<String, Zeroizing<String>>, Error> {
     let wrong = |field: &str, why: &str| Error::InvalidRequest { field: field.into(), why: why.into() };
     let Some(Value::Object(mut data)) = data.filter(|data| !data.is_null()).or(Some(Value::Object(Map::new())))
     else {
@@ -461,16 +393,11 @@ fn given_keys(data: Option<Value>) -> Result<BTreeMap<String, ApiKey>, Error> {
         let Value::String(text) = value else {
             return Err(wrong("data.api_keys", "must hold the keys as texts"));
         };
-        let text = zeroize::Zeroizing::new(text);
+        let text = Zeroizing::new(text);
         // An empty field of a form is no key.
-        if text.trim().is_empty() {
-            continue;
+        if !text.trim().is_empty() {
+            keys.insert(provider, text);
         }
-        let key = ApiKey::parse(&text).map_err(|why| Error::InvalidRequest {
-            field: "data.api_keys".into(),
-            why: format!("has a key that cannot be used: {why}"),
-        })?;
-        keys.insert(provider, key);
     }
     Ok(keys)
 }

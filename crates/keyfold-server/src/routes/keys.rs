@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use http::StatusCode;
 use keyfold::Error;
+use keyfold::auth::AuthenticatedUser;
 use keyfold::provider::Provider;
 use keyfold::secret::ApiKey;
 use serde::{Deserialize, Serialize};
@@ -96,12 +97,7 @@ pub(crate) async fn validate(
     OptionalJsonBody(body): OptionalJsonBody<ValidateKey>,
 ) -> Result<Json<VerdictView>, Problem> {
     let provider = app.keyfold.provider(&provider)?;
-    let keys = app.keyfold.keys_of(&user).await?;
-    let verdict = match body.key {
-        None => keys.validate(&provider).await?,
-        Some(text) => keys.check_unsaved(&provider, parse_key(&provider, &text)?).await?,
-    };
-    Ok(Json(VerdictView::new(&verdict, &provider.name, &provider.setup_url)))
+    Ok(Json(ask(&app, &user, &provider, body.key).await?))
 }
 
 /// Goes back to the version before the current one, while it is kept (24 hours).
@@ -117,6 +113,21 @@ pub(crate) async fn roll_back(
     let provider = app.keyfold.provider(&provider)?;
     let record = app.keyfold.keys_of(&user).await?.roll_back(&provider).await?;
     Ok(Json(KeyView::from(&record)))
+}
+
+/// What the provider says of the given key, or of the stored one if none is given.
+pub(crate) async fn ask(
+    app: &App,
+    user: &AuthenticatedUser,
+    provider: &Arc<Provider>,
+    given: Option<SecretText>,
+) -> Result<VerdictView, Problem> {
+    let keys = app.keyfold.keys_of(user).await?;
+    let verdict = match given {
+        None => keys.validate(provider).await?,
+        Some(text) => keys.check_unsaved(provider, parse_key(provider, &text)?).await?,
+    };
+    Ok(VerdictView::new(&verdict, &provider.name, &provider.setup_url))
 }
 
 /// The text as a key of this provider.

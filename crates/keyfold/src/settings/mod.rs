@@ -14,7 +14,7 @@ pub use sources::{Origin, Sources};
 
 use crate::envelope::MasterKey;
 use crate::mode::Mode;
-use crate::onboarding::Preset;
+use crate::preset::Preset;
 use crate::provider::{BaseAddress, ProviderId, Registry};
 
 /// One thing that is wrong with the settings, and what to do about it.

@@ -56,14 +56,7 @@ impl Sources {
         let decided = if set_by_process {
             mode::decide(process.get("DEBUG"), process.get("DEPLOY_ENV")).map(|mode| (mode, Origin::Process))
         } else {
-            match EnvFile::read(&backend_env_file) {
-                Ok(read) => env_file = Some(read),
-                Err(error) => problems.add(
-                    "KEYFOLD_BACKEND_ENV_FILE",
-                    format!("cannot be used: {error}"),
-                    "correct the file, or name another one",
-                ),
-            }
+            env_file = read_env_file(&backend_env_file, &mut problems);
             let variable = |name| env_file.as_ref().and_then(|file| file.get(name)).filter(|value| is_set(value));
             let (debug, deploy_env) = (variable("DEBUG"), variable("DEPLOY_ENV"));
             let origin =
@@ -84,14 +77,7 @@ impl Sources {
         if mode == Mode::Production {
             env_file = None;
         } else if set_by_process {
-            match EnvFile::read(&backend_env_file) {
-                Ok(read) => env_file = Some(read),
-                Err(error) => problems.add(
-                    "KEYFOLD_BACKEND_ENV_FILE",
-                    format!("cannot be used: {error}"),
-                    "correct the file, or name another one",
-                ),
-            }
+            env_file = read_env_file(&backend_env_file, &mut problems);
         }
         let sources = Self { dir: dir.to_owned(), process, env_file, toml, backend_env_file, mode, mode_origin };
         problems.into_result().map(|()| sources)
@@ -226,6 +212,18 @@ pub(super) fn read_secret_file(path: &Path) -> io::Result<Zeroizing<String>> {
     Ok(Zeroizing::new(text.trim().to_owned()))
 }
 
+fn read_env_file(path: &Path, problems: &mut Problems) -> Option<EnvFile> {
+    EnvFile::read(path)
+        .inspect_err(|error| {
+            problems.add(
+                "KEYFOLD_BACKEND_ENV_FILE",
+                format!("cannot be used: {error}"),
+                "correct the file, or name another one",
+            );
+        })
+        .ok()
+}
+
 fn read_settings_file(dir: &Path, problems: &mut Problems) -> Vec<(String, Zeroizing<String>)> {
     let path = dir.join(SETTINGS_FILE);
     let text = match std::fs::read_to_string(&path) {
@@ -240,7 +238,7 @@ fn read_settings_file(dir: &Path, problems: &mut Problems) -> Vec<(String, Zeroi
         Ok(table) => table,
         Err(error) => {
             // The whole message would quote the line, which may hold a secret.
-            let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].lines().count().max(1));
+            let line = 1 + error.span().map_or(0, |span| text.bytes().take(span.start).filter(|byte| *byte == b'\n').count());
             problems.add(
                 SETTINGS_FILE,
                 format!("is not TOML: line {line}: {}", error.message()),

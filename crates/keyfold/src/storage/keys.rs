@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Connection, Row, Statement, StorageError, statement};
+use super::{Connection, Row, Statement, StorageError, Value, statement};
 use crate::user::UserId;
 
 /// A sealed key as it is stored.
@@ -123,16 +123,7 @@ pub(crate) async fn insert(
     user: &UserId,
     key: &KeyRow,
 ) -> Result<(), StorageError> {
-    let values = vec![
-        user.as_str().into(),
-        key.provider.as_str().into(),
-        key.key.as_str().into(),
-        key.version.into(),
-        key.status.as_str().into(),
-        key.updated_at.into(),
-        key.last_verified_at.into(),
-    ];
-    one_changed(connection.execute(&INSERT, values).await?)
+    one_changed(connection.execute(&INSERT, values_of(user, key)).await?)
 }
 
 /// Puts `key` in the place of version `replaced`; [`StorageError::Conflict`] if another version stands there.
@@ -142,16 +133,8 @@ pub(crate) async fn replace(
     key: &KeyRow,
     replaced: i64,
 ) -> Result<(), StorageError> {
-    let values = vec![
-        user.as_str().into(),
-        key.provider.as_str().into(),
-        key.key.as_str().into(),
-        key.version.into(),
-        key.status.as_str().into(),
-        key.updated_at.into(),
-        key.last_verified_at.into(),
-        replaced.into(),
-    ];
+    let mut values = values_of(user, key);
+    values.push(replaced.into());
     one_changed(connection.execute(&REPLACE, values).await?)
 }
 
@@ -232,6 +215,19 @@ pub(crate) async fn set_used(
 ) -> Result<(), StorageError> {
     let values = vec![user.as_str().into(), provider.into(), version.into(), at.into()];
     connection.execute(&SET_USED, values).await.map(drop)
+}
+
+/// `$1` to `$7` of what is inserted or put in the place of another version.
+fn values_of(user: &UserId, key: &KeyRow) -> Vec<Value> {
+    vec![
+        user.as_str().into(),
+        key.provider.as_str().into(),
+        key.key.as_str().into(),
+        key.version.into(),
+        key.status.as_str().into(),
+        key.updated_at.into(),
+        key.last_verified_at.into(),
+    ]
 }
 
 fn one_changed(changed: u64) -> Result<(), StorageError> {

@@ -13,8 +13,7 @@ use crate::app::App;
 use crate::current_user::CurrentUser;
 use crate::json_body::{OptionalJsonBody, PathPart, SecretText};
 use crate::problem::Problem;
-use crate::routes::key_view::VerdictView;
-use crate::routes::keys::parse_key;
+use crate::routes::keys::ask;
 
 #[derive(Serialize, ToSchema)]
 pub(crate) struct SetupList {
@@ -91,12 +90,7 @@ pub(crate) async fn validate(
     OptionalJsonBody(body): OptionalJsonBody<ValidateKey>,
 ) -> Result<Json<Validated>, Problem> {
     let provider = app.keyfold.provider(&provider)?;
-    let keys = app.keyfold.keys_of(&user).await?;
-    let verdict = match body.api_key {
-        None => keys.validate(&provider).await?,
-        Some(text) => keys.check_unsaved(&provider, parse_key(&provider, &text)?).await?,
-    };
-    let view = VerdictView::new(&verdict, &provider.name, &provider.setup_url);
+    let view = ask(&app, &user, &provider, body.api_key).await?;
     Ok(Json(Validated {
         valid: view.valid(),
         status: view.status(),
