@@ -14,9 +14,8 @@ if [ "$("$tools/bin/cargo-deny" --version 2>/dev/null)" = "cargo-deny $version" 
 fi
 
 echo "cargo-deny: building version $version into $tools (once, some minutes)"
-# It runs for a second at a time: it need not be fast, only built fast. Not in the project's folder, so that
-# the project's settings for Cargo do not count.
-cd /
+# It runs for a second at a time: it need not be fast, only built fast.
+cd "$root" # with the toolchain that is pinned here
 CARGO_TARGET_DIR=$tools/build \
     CARGO_PROFILE_RELEASE_OPT_LEVEL=0 \
     CARGO_PROFILE_RELEASE_DEBUG=false \

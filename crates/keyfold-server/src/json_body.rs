@@ -4,7 +4,7 @@
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use http::HeaderMap;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
 use http_body_util::BodyExt;
 use serde::de::{DeserializeOwned, IgnoredAny};
@@ -17,6 +17,8 @@ use crate::problem::Problem;
 
 /// The largest request body outside the gateway, in bytes.
 pub(crate) const BODY_LIMIT: usize = 1024 * 1024;
+/// Room for a body whose length is not told, in bytes.
+const USUAL_BODY: usize = 16 * 1024;
 
 /// A JSON body.
 pub(crate) struct JsonBody<T>(pub(crate) T);
@@ -44,7 +46,7 @@ impl<T: DeserializeOwned> FromRequest<App> for JsonBody<T> {
         if !is_json(&parts.headers) {
             return Err(unsupported());
         }
-        let bytes = read(body, app).await?;
+        let bytes = read(&parts.headers, body, app).await?;
         parse(&bytes).map(Self)
     }
 }
@@ -54,7 +56,7 @@ impl<T: DeserializeOwned + Default> FromRequest<App> for OptionalJsonBody<T> {
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
-        let bytes = read(body, app).await?;
+        let bytes = read(&parts.headers, body, app).await?;
         if bytes.is_empty() {
             return Ok(Self(T::default()));
         }
@@ -76,14 +78,19 @@ impl<T: DeserializeOwned + Send> FromRequestParts<App> for PathPart<T> {
     }
 }
 
-async fn read(mut body: Body, app: &App) -> Result<Zeroizing<Vec<u8>>, Problem> {
-    let mut bytes = Zeroizing::new(Vec::new());
+async fn read(headers: &HeaderMap, mut body: Body, app: &App) -> Result<Zeroizing<Vec<u8>>, Problem> {
+    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    if length.is_some_and(|length| length > BODY_LIMIT) {
+        return Err(too_large());
+    }
+    // Room for all of it at once: a buffer that grows leaves copies behind that nobody wipes.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(length.unwrap_or(USUAL_BODY)));
     let reading = async {
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|_| Problem::malformed("The request's body broke off. Send it again."))?;
             let Ok(data) = frame.into_data() else { continue };
             if bytes.len() + data.len() > BODY_LIMIT {
-                return Err(Problem::new("payload_too_large", "The request's body is larger than 1 MiB. Send less."));
+                return Err(too_large());
             }
             bytes.extend_from_slice(&data);
         }
@@ -93,6 +100,10 @@ async fn read(mut body: Body, app: &App) -> Result<Zeroizing<Vec<u8>>, Problem> 
         .await
         .map_err(|_| Problem::malformed("The request's body did not arrive in time. Send it again."))??;
     Ok(bytes)
+}
+
+fn too_large() -> Problem {
+    Problem::new("payload_too_large", "The request's body is larger than 1 MiB. Send less.")
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
@@ -135,12 +146,14 @@ fn explain(error: &serde_json::Error, path: &str) -> Problem {
             error.column()
         ));
     }
-    // serde names a missing field of ours in backticks; everything else may quote what was sent.
+    // serde names a field of ours in backticks here; everything else may quote what was sent.
     let text = error.to_string();
-    let missing = text.strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
-    match (missing, path) {
-        (Some(field), _) => Problem::invalid_request(field, "is missing"),
-        (None, ".") => Problem::invalid_request("body", "must be a JSON object"),
-        (None, field) => Problem::invalid_request(field, "has a value of the wrong kind"),
+    let named = |beginning| text.strip_prefix(beginning).and_then(|rest| rest.split('`').next());
+    if let Some(field) = named("missing field `") {
+        Problem::invalid_request(field, "is missing")
+    } else if let Some(field) = named("duplicate field `") {
+        Problem::invalid_request(field, "is there twice; send it once")
+    } else {
+        Problem::invalid_request(path, "has a value of the wrong kind")
     }
 }

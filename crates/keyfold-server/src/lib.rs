@@ -9,7 +9,7 @@ mod json_body;
 pub mod logging;
 pub mod metrics;
 mod middleware;
-mod problem;
+pub mod problem;
 pub mod router;
 mod routes;
 pub mod serve;

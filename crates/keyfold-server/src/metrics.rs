@@ -43,14 +43,7 @@ impl Metrics {
 
     /// Counts an answered request.
     pub(crate) fn request(&self, method: &Method, route: &str, status: u16, duration: Duration) {
-        // A method is the caller's own word: only known ones become labels.
-        let method = match *method {
-            Method::GET | Method::POST | Method::PUT | Method::DELETE | Method::HEAD | Method::OPTIONS | Method::PATCH => {
-                method.as_str()
-            }
-            _ => "other",
-        };
-        let labels = RequestLabels { method: method.into(), route: route.into(), status };
+        let labels = RequestLabels { method: known_method(method).into(), route: route.into(), status };
         self.requests.get_or_create(&labels).inc();
         self.duration.get_or_create(&labels).observe(duration.as_secs_f64());
     }
@@ -62,6 +55,14 @@ impl Metrics {
         let _ = encode(&mut text, &self.registry);
         text
     }
+}
+
+/// A method is the caller's own word: only known ones become labels and stand in the log.
+pub(crate) fn known_method(method: &Method) -> &'static str {
+    [Method::GET, Method::POST, Method::PUT, Method::DELETE, Method::HEAD, Method::OPTIONS, Method::PATCH]
+        .iter()
+        .position(|known| known == method)
+        .map_or("other", |index| ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"][index])
 }
 
 impl Default for Metrics {

@@ -8,9 +8,11 @@ use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
 use keyfold::Error;
 use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
 
 /// Every word that a client can find in `code`, with its usual status and title.
-pub(crate) const CODES: &[(&str, StatusCode, &str)] = &[
+pub const CODES: &[(&str, StatusCode, &str)] = &[
+    ("cannot_start", StatusCode::INTERNAL_SERVER_ERROR, "Keyfold cannot start"),
     ("conflict", StatusCode::CONFLICT, "Changed at the same time"),
     ("database_unavailable", StatusCode::SERVICE_UNAVAILABLE, "Database unavailable"),
     ("env_file_error", StatusCode::INTERNAL_SERVER_ERROR, "The .env file cannot be used"),
@@ -39,6 +41,25 @@ pub(crate) const CODES: &[(&str, StatusCode, &str)] = &[
 
 /// Seconds after which it is worth trying again when Keyfold's own parts are away.
 const TRY_AGAIN_AFTER: &str = "2";
+
+/// The body of every error, as the description of the API shows it.
+#[derive(ToSchema)]
+#[schema(as = Problem)]
+#[expect(dead_code, reason = "only its schema is used")]
+pub(crate) struct ProblemBody {
+    /// `urn:keyfold:problem:` and the code.
+    r#type: String,
+    /// The kind of error, in a few words.
+    title: String,
+    /// The status of the answer.
+    status: u16,
+    /// What happened and what to do about it.
+    detail: String,
+    /// A stable word for programs; some codes have fields of their own besides.
+    code: String,
+    /// The id of the request, also in `X-Request-Id`.
+    request_id: String,
+}
 
 /// An error on its way to a client. Its body is written by the outermost middleware, which knows the request id.
 #[derive(Debug, Clone)]

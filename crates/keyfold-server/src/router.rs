@@ -11,7 +11,8 @@ use http::{HeaderName, HeaderValue, Method};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use utoipa::OpenApi;
-use utoipa::openapi::OpenApi as Description;
+use utoipa::openapi::path::Operation;
+use utoipa::openapi::{Content, OpenApi as Description, Ref, RefOr, Response};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -20,12 +21,12 @@ use crate::middleware::header_limit::header_limit;
 use crate::middleware::local_guard::{check_origin, check_token};
 use crate::middleware::request_scope::{REQUEST_ID, request_scope};
 use crate::middleware::security_headers::security_headers;
-use crate::problem::Problem;
+use crate::problem::{Problem, ProblemBody};
 use crate::routes::{config, frontend_env, generate, health, keys, onboarding, openapi, providers, research};
 use crate::web;
 
 #[derive(OpenApi)]
-#[openapi(info(
+#[openapi(components(schemas(ProblemBody)), info(
     title = "Keyfold",
     description = "Each user brings their own provider keys, and every call made for a user uses exactly that user's key. Errors are `application/problem+json` (RFC 9457) with a stable `code`.",
     license(name = "Apache-2.0", identifier = "Apache-2.0")
@@ -71,7 +72,27 @@ fn api() -> OpenApiRouter<App> {
 pub fn description() -> Description {
     let mut description = api().split_for_parts().1;
     description.info.version = env!("CARGO_PKG_VERSION").into();
+    for item in description.paths.paths.values_mut() {
+        let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete];
+        for operation in operations.into_iter().flatten() {
+            describe_problems(operation);
+        }
+    }
     description
+}
+
+/// Every operation can fail, and every failure has the same body.
+fn describe_problems(operation: &mut Operation) {
+    let responses = &mut operation.responses.responses;
+    responses.entry("default".into()).or_insert_with(|| RefOr::T(Response::new("any other error")));
+    for (status, response) in responses {
+        if let RefOr::T(response) = response
+            && !status.starts_with('2')
+        {
+            let body = Content::new(Some(Ref::from_schema_name("Problem")));
+            response.content.insert("application/problem+json".into(), RefOr::T(body));
+        }
+    }
 }
 
 /// The whole service.

@@ -1,6 +1,8 @@
 //! Recognisable keys go through the whole flow of the real program, at the loudest log level; then everything
 //! that the program wrote or said is searched for them. They may stand in the `.env` files and nowhere else.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "it is a test")]
+
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -128,6 +130,7 @@ fn assert_absent(keys: &[String], place: &str, content: &[u8]) {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one story from the first key to the last file")]
 async fn keys_stand_in_the_env_files_and_nowhere_else() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join("frontend")).unwrap();
@@ -229,7 +232,9 @@ async fn keys_stand_in_the_env_files_and_nowhere_else() {
     std::fs::write(&env_file, &intact).unwrap();
     ask(Method::DELETE, "/api/keys/mistral".into(), None).await;
 
-    let metrics = reqwest::get(format!("http://{}/metrics", program.metrics)).await.unwrap().text().await.unwrap();
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let metrics = client.get(format!("http://{}/metrics", program.metrics)).send().await.unwrap();
+    let metrics = metrics.text().await.unwrap();
     assert!(metrics.contains("keyfold_http_requests_total"), "{metrics}");
     let url = program.url.clone();
     let log = program.stop();

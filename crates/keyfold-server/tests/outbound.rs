@@ -1,6 +1,8 @@
 //! How the program reaches providers: through the proxy that the environment names, never with a key for this
 //! machine's own addresses through it, and only over TLS that the system's roots vouch for.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "it is a test")]
+
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

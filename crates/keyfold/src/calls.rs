@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::keys::{KeyTicket, OpenedKey};
 use crate::provider::generate::{self, Generated, Part, Prompt, check_model_name};
 use crate::provider::http::CallError;
+use crate::provider::key_shape::looks_like_a_key;
 use crate::provider::{Generate, Provider, Verdict, research};
 
 /// The provider of a prompt that names none.
@@ -42,8 +43,7 @@ impl Keyfold {
         let (provider, how) = self.generating(provider, prompt)?;
         let (key, ticket) = self.open_key(user, &provider).await?.into_parts();
         let http = Arc::clone(&self.keys().http);
-        let begun = generate::streamed(http, &provider, &how, &key, prompt).await;
-        drop(key);
+        let begun = generate::streamed(http, &provider, &how, key, prompt).await;
         let parts = ticket.note(begun).await?;
         Ok(parts.map(move |part| part.map_err(|error| error_of(&provider, error))))
     }
@@ -71,6 +71,13 @@ impl Keyfold {
         if let Some(model) = &prompt.model {
             check_model_name(model)
                 .map_err(|error| Error::InvalidRequest { field: "model".into(), why: error.to_string() })?;
+            // The provider would repeat it in its error, and that is passed on and logged.
+            if looks_like_a_key(&self.keys().registry, model) {
+                return Err(Error::InvalidRequest {
+                    field: "model".into(),
+                    why: "looks like an API key; name a model here, and save the key on the keys page".into(),
+                });
+            }
         }
         let how = provider.generate.clone().ok_or_else(|| Error::InvalidRequest {
             field: "provider".into(),

@@ -124,10 +124,10 @@ pub enum Error {
         why: String,
     },
     /// A `.env` file cannot be read or written.
-    #[error("The .env file cannot be used: {0}. Nothing was changed.")]
+    #[error("The .env file cannot be used: {0}.")]
     EnvFile(#[from] DotenvError),
     /// The database does not answer.
-    #[error("The database cannot be used at the moment. Try again shortly; the operator finds the cause in the log.")]
+    #[error("{}", unavailable(.0))]
     DatabaseUnavailable(#[source] StorageError),
     /// The master key does not fit the database.
     #[error("{0}")]
@@ -138,6 +138,9 @@ pub enum Error {
     /// The state directory cannot be used.
     #[error("{0}")]
     StateDirectory(String),
+    /// The database cannot be opened, or something else keeps Keyfold from starting.
+    #[error("{0}")]
+    CannotStart(String),
     /// A fault of Keyfold's own.
     #[error("Something went wrong inside Keyfold. The operator finds the cause in the log.")]
     Internal(String),
@@ -164,6 +167,7 @@ impl Error {
             Self::MasterKey(_) => "master_key_unavailable",
             Self::Settings(_) => "invalid_settings",
             Self::StateDirectory(_) => "state_directory_error",
+            Self::CannotStart(_) => "cannot_start",
             Self::Internal(_) => "internal_error",
         }
     }
@@ -202,6 +206,35 @@ impl From<crate::clock::NoRandomness> for Error {
     }
 }
 
+/// A panic's words may hold what should not be written down, so they are left out.
+impl From<tokio::task::JoinError> for Error {
+    fn from(error: tokio::task::JoinError) -> Self {
+        Self::Internal(if error.is_panic() { "a task panicked".into() } else { "a task was cancelled".into() })
+    }
+}
+
+fn unavailable(error: &StorageError) -> &'static str {
+    match error {
+        StorageError::Full => "The disk that holds Keyfold's database is full. Nothing was saved. Make room there and try again.",
+        StorageError::ReadOnly(_) => {
+            "Keyfold's database cannot be written. Nothing was saved. Make its file and folder writable for the user that runs Keyfold."
+        }
+        _ => "The database cannot be used at the moment. Try again shortly; the operator finds the cause in the log.",
+    }
+}
+
 fn join(ids: &[ProviderId]) -> String {
     ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_a_panic_said_is_in_no_error() {
+        let panicked = tokio::spawn(async { panic!("words that hold a secret") }).await;
+        let error = Error::from(panicked.err().unwrap());
+        assert!(!format!("{error} {error:?} {}", error.cause()).contains("secret"));
+    }
 }

@@ -67,7 +67,7 @@ use storage::Database;
 use user::UserId;
 
 /// How long a statement waits for another process that uses the same SQLite file.
-const PATIENCE: Duration = Duration::from_secs(3);
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A running Keyfold: one database, one master key, one registry of providers. Cheap to clone.
 #[derive(Clone)]
@@ -101,7 +101,7 @@ impl Keyfold {
     /// Opens Keyfold with the settings of this process and the working directory.
     pub async fn from_env() -> Result<Self, Error> {
         let here = std::env::current_dir()
-            .map_err(|error| Error::StateDirectory(format!("The working directory cannot be read: {error}.")))?;
+            .map_err(|error| Error::CannotStart(format!("The working directory cannot be read: {error}.")))?;
         Self::open_with(Environment::from_process(), &here).await
     }
 
@@ -211,6 +211,11 @@ impl Keyfold {
         self.keys.flush().await;
     }
 
+    /// Wipes replaced keys that can no longer be rolled back to.
+    pub async fn wipe_expired_versions(&self) {
+        self.keys.wipe_expired_versions().await;
+    }
+
     /// Writes down what was noted and closes the database, if this is the last one that uses it.
     pub async fn close(self) {
         self.keys.flush().await;
@@ -224,34 +229,48 @@ impl Keyfold {
     }
 }
 
+/// The master keys, verified against the database: each that ever sealed something there left a check value.
 async fn master_key_ring(
     settings: &Settings,
     state_dir: &StateDir,
     database: &Database,
     random: &dyn Random,
 ) -> Result<MasterKeyRing, Error> {
-    let check = storage::root_secrets::find(database, storage::root_secrets::MASTER_KEY_CHECK).await?;
+    let checks = storage::root_secrets::master_key_checks(database).await?;
     let primary = match &settings.master_key {
         MasterKeySetting::Given(key) => Arc::clone(key),
-        MasterKeySetting::StateDirectory => Arc::new(state_dir.master_key(random, check.is_some())?),
+        MasterKeySetting::StateDirectory => Arc::new(state_dir.master_key(random, !checks.is_empty())?),
     };
     let ring = MasterKeyRing::new(primary, settings.other_master_keys.clone());
-    let check = if let Some(check) = check {
-        check
-    } else {
+    let given = ring.ids().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let (mut verified, mut unknown) = (false, vec![]);
+    for check in &checks {
+        let check: Sealed = check.parse().map_err(|_| damaged_check())?;
+        match ring.verify(&check) {
+            Ok(()) => verified = true,
+            Err(EnvelopeError::UnknownKey(id)) => unknown.push(id),
+            Err(_) => return Err(damaged_check()),
+        }
+    }
+    for id in unknown {
+        // A key that is not given is missed if it is all there is, or if something is still wrapped by it.
+        if !verified || storage::sessions::any_wrapped_by(database, id).await? {
+            return Err(Error::MasterKey(format!(
+                "This database was encrypted with the master key {id}, and the given one is {given}. Give the right one as KEYFOLD_MASTER_KEY, or add it to KEYFOLD_OTHER_MASTER_KEYS."
+            )));
+        }
+    }
+    let name = storage::root_secrets::master_key_check(ring.ids()[0]);
+    if storage::root_secrets::find(database, &name).await?.is_none() {
         let made = ring.check_value(random)?.to_string();
-        storage::root_secrets::insert_or_find(database, storage::root_secrets::MASTER_KEY_CHECK, &made).await?
-    };
-    check.parse().and_then(|check: Sealed| ring.verify(&check)).map_err(|error| match error {
-        EnvelopeError::UnknownKey(id) => Error::MasterKey(format!(
-            "This database was encrypted with the master key {id}, and the given one is {}. Give the right one as KEYFOLD_MASTER_KEY, or add it to KEYFOLD_OTHER_MASTER_KEYS.",
-            ring.ids().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-        )),
-        _ => Error::MasterKey(
-            "The database's master key check value is damaged. Restore the database from a backup.".into(),
-        ),
-    })?;
+        let stands: Sealed = storage::root_secrets::insert_or_find(database, &name, &made).await?.parse()?;
+        ring.verify(&stands).map_err(|_| damaged_check())?;
+    }
     Ok(ring)
+}
+
+fn damaged_check() -> Error {
+    Error::MasterKey("The database's master key check value is damaged. Restore the database from a backup.".into())
 }
 
 fn explain_start(path: &Path, error: &storage::StorageError) -> Error {
@@ -261,11 +280,11 @@ fn explain_start(path: &Path, error: &storage::StorageError) -> Error {
         ForeignTable(_) => "Give Keyfold a database of its own with DATABASE_URL.",
         _ => "Check the folder's permissions and the disk's free space.",
     };
-    Error::StateDirectory(format!("The database {} cannot be used: {error}. {remedy}", path.display()))
+    Error::CannotStart(format!("The database {} cannot be used: {error}. {remedy}", path.display()))
 }
 
 fn not_built_yet() -> Error {
-    Error::StateDirectory(
+    Error::CannotStart(
         "This build of Keyfold serves local mode only: storing keys in PostgreSQL is not part of it yet.".into(),
     )
 }

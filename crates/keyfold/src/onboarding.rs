@@ -11,6 +11,7 @@ use crate::envelope::{DataKey, Purpose};
 use crate::error::Error;
 use crate::keys::{CheckedKey, KeyStatus, Keys, UserApiKeys, Warning};
 use crate::provider::ProviderId;
+use crate::provider::key_shape;
 use crate::secret::ApiKey;
 use crate::storage::sessions::Session;
 use crate::storage::steps::StepRow;
@@ -135,11 +136,6 @@ impl Onboarding {
         Self { keys, preset, user }
     }
 
-    /// The steps that there are.
-    pub fn preset(&self) -> Preset {
-        self.preset
-    }
-
     /// How far the user got; a user who was never here begins now.
     pub async fn progress(&self) -> Result<Progress, Error> {
         self.session().await?;
@@ -170,13 +166,20 @@ impl Onboarding {
     /// Completes a step. The first one takes keys as `data.api_keys`, or none if they were saved before.
     pub async fn complete_step(&self, number: u32, data: Option<Value>) -> Result<(Step, Vec<Warning>), Error> {
         self.known(number)?;
+        let open = self.progress().await?.open_required_before(number);
+        if !open.is_empty() {
+            return Err(Error::InvalidRequest {
+                field: "step".into(),
+                why: format!("{number} comes later: finish step {} first", open.join(", step ")),
+            });
+        }
         let mut warnings = vec![];
         let kept = if number == KEYS_STEP {
             let (kept, told) = self.take_keys(data).await?;
             warnings = told;
             Some(kept)
         } else {
-            data.filter(|data| !data.is_null())
+            data.filter(|data| !data.is_null()).map(|data| self.without_keys(data))
         };
         self.settle(number, StepStatus::Completed, kept).await?;
         Ok((self.step(number).await?, warnings))
@@ -205,12 +208,10 @@ impl Onboarding {
                 why: format!("are not complete yet: finish step {} first", open.join(", step ")),
             });
         }
-        let missing = self.missing_keys(&self.keys.of(&self.user).await?)?;
-        if !missing.is_empty() {
-            return Err(missing_keys(&missing));
-        }
+        self.require_usable_keys(&self.keys.of(&self.user).await?, "api_keys", &[])?;
         let now = self.keys.clock.now();
         let transaction = self.keys.database.begin().await?;
+        let progress = self.load(&transaction).await?;
         for step in progress.steps.iter().filter(|step| !step.status.is_settled()) {
             let status = if step.number == last { StepStatus::Completed } else { StepStatus::Skipped };
             let row = StepRow {
@@ -227,16 +228,35 @@ impl Onboarding {
         self.progress().await
     }
 
-    /// Providers whose keys are required and not there, or not usable.
+    /// Providers whose keys are required and not there, or unreadable.
     pub fn missing_keys(&self, keys: &UserApiKeys) -> Result<Vec<ProviderId>, Error> {
-        let usable: Vec<ProviderId> = keys
-            .list()?
-            .into_iter()
-            .filter(|record| record.status != KeyStatus::Unreadable)
-            .map(|record| record.provider)
-            .collect();
+        self.required_without(keys, |status| status != KeyStatus::Unreadable)
+    }
+
+    /// Onboarding is not complete while a required key is missing, or is known not to work.
+    fn require_usable_keys(&self, keys: &UserApiKeys, field: &str, given: &[CheckedKey]) -> Result<(), Error> {
+        let usable = |status| !matches!(status, KeyStatus::Unreadable | KeyStatus::Rejected);
+        let mut wanting = self.required_without(keys, usable)?;
+        wanting.retain(|id| !given.iter().any(|given| given.provider() == id));
+        if wanting.is_empty() {
+            return Ok(());
+        }
+        let names = wanting.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        Err(Error::InvalidRequest {
+            field: field.into(),
+            why: format!("lacks keys that are required and work: {names}; save them first"),
+        })
+    }
+
+    fn required_without(
+        &self,
+        keys: &UserApiKeys,
+        counts: impl Fn(KeyStatus) -> bool,
+    ) -> Result<Vec<ProviderId>, Error> {
+        let there: Vec<ProviderId> =
+            keys.list()?.into_iter().filter(|record| counts(record.status)).map(|record| record.provider).collect();
         let required = self.preset.required_providers().iter().filter_map(|id| self.keys.registry.get(id));
-        Ok(required.map(|provider| provider.id.clone()).filter(|id| !usable.contains(id)).collect())
+        Ok(required.map(|provider| provider.id.clone()).filter(|id| !there.contains(id)).collect())
     }
 
     /// Checks all given keys first and saves them only if none is wrong.
@@ -256,17 +276,30 @@ impl Onboarding {
         for (provider, key) in given {
             checked.push(keys.check_before_saving(&provider, key).await?);
         }
+        self.require_usable_keys(&keys, "data.api_keys", &checked)?;
         let mut warnings = vec![];
         for key in checked {
             warnings.extend(keys.store(key).await?.warnings);
             keys = self.keys.of(&self.user).await?;
         }
-        let missing = self.missing_keys(&keys)?;
-        if !missing.is_empty() {
-            return Err(missing_keys(&missing));
-        }
         let configured: Vec<String> = keys.list()?.iter().map(|record| record.provider.to_string()).collect();
         Ok((json!({ "providers": configured }), warnings))
+    }
+
+    /// What a host application keeps in a step never holds a key: members of that name, and texts that can be
+    /// nothing else, are left out.
+    fn without_keys(&self, data: Value) -> Value {
+        const NAMES: [&str; 4] = ["api_key", "api_keys", "apikey", "apikeys"];
+        match data {
+            Value::Object(members) => members
+                .into_iter()
+                .filter(|(name, _)| !NAMES.contains(&name.to_ascii_lowercase().replace('-', "_").as_str()))
+                .map(|(name, value)| (name, self.without_keys(value)))
+                .collect(),
+            Value::Array(values) => values.into_iter().map(|value| self.without_keys(value)).collect(),
+            Value::String(text) if key_shape::is_somebodys_key(&self.keys.registry, &text) => Value::Null,
+            other => other,
+        }
     }
 
     async fn settle(&self, number: u32, status: StepStatus, data: Option<Value>) -> Result<(), Error> {
@@ -281,7 +314,9 @@ impl Onboarding {
         };
         let transaction = self.keys.database.begin().await?;
         storage::steps::set(&transaction, &self.user, self.preset.as_str(), &row).await?;
-        self.store_progress(&transaction, session.completed_at, now).await?;
+        // Read in the transaction: the whole may have been completed meanwhile.
+        let completed_at = storage::sessions::find(&transaction, &self.user).await?.and_then(|now| now.completed_at);
+        self.store_progress(&transaction, completed_at, now).await?;
         transaction.commit().await?;
         Ok(())
     }
@@ -369,14 +404,6 @@ impl Onboarding {
     }
 }
 
-fn missing_keys(missing: &[ProviderId]) -> Error {
-    let names = missing.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    Error::InvalidRequest {
-        field: "data.api_keys".into(),
-        why: format!("lacks keys that are required: {names}; add them here or save them before"),
-    }
-}
-
 /// The texts in `data.api_keys` by provider, each to be wiped when it is dropped.
 fn given_keys(data: Option<Value>) -> Result<BTreeMap<String, Zeroizing<String>>, Error> {
     let wrong = |field: &str, why: &str| Error::InvalidRequest { field: field.into(), why: why.into() };
@@ -425,7 +452,8 @@ mod tests {
 
     #[test]
     fn where_a_user_stands_follows_from_the_steps() {
-        let cases: [(Preset, &[u32], u32, Option<u32>, f64, bool); 6] = [
+        type Case = (Preset, &'static [u32], u32, Option<u32>, f64, bool);
+        let cases: [Case; 6] = [
             (Preset::Keyfold, &[], 1, Some(1), 0.0, false),
             (Preset::Keyfold, &[1], 2, Some(2), 33.33, true),
             (Preset::Keyfold, &[1, 2], 3, Some(3), 66.67, true),

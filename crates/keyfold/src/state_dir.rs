@@ -15,6 +15,8 @@ use crate::error::Error;
 
 const MASTER_KEY_FILE: &str = "master.key";
 const LOCK_FILE: &str = "serve.lock";
+/// How the names of all files begin that Keyfold puts into a state directory.
+const OWN_FILES: [&str; 5] = [".gitignore", "keyfold.db", MASTER_KEY_FILE, ".master.key.", LOCK_FILE];
 
 /// The folder, there and private.
 #[derive(Debug, Clone)]
@@ -36,13 +38,17 @@ impl StateDir {
         if !path.is_dir() {
             DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
         }
-        let mode = fs::metadata(path).map_err(failed)?.permissions().mode();
-        if mode & 0o077 != 0 {
+        // A folder with other things in it is somebody else's: neither its mode nor what git ignores there is
+        // ours to change. What Keyfold puts into it is private by itself.
+        let mut entries = fs::read_dir(path).map_err(failed)?.filter_map(Result::ok).map(|entry| entry.file_name());
+        let is_own = entries.all(|name| OWN_FILES.iter().any(|own| name.to_string_lossy().starts_with(own)));
+        if is_own {
             fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(failed)?;
-        }
-        let ignore = path.join(".gitignore");
-        if !ignore.exists() {
-            fs::write(&ignore, "*\n").map_err(failed)?;
+            let ignore = path.join(".gitignore");
+            // An empty one is what a full disk or a kill left of it.
+            if fs::metadata(&ignore).map_or(true, |metadata| metadata.len() == 0) {
+                fs::write(&ignore, "*\n").map_err(failed)?;
+            }
         }
         Ok(Self(path.to_owned()))
     }

@@ -20,13 +20,13 @@ pub struct UserId(Arc<str>);
 #[non_exhaustive]
 pub enum MalformedUserId {
     /// No characters.
-    #[error("a user id must not be empty")]
+    #[error("must not be empty")]
     Empty,
     /// More than [`MAX_USER_ID_CHARS`].
-    #[error("a user id has at most 255 characters")]
+    #[error("must have at most 255 characters")]
     TooLong,
     /// PostgreSQL cannot store NUL, and no issuer sends control characters.
-    #[error("a user id must not contain control characters")]
+    #[error("must not contain control characters")]
     ControlCharacter,
 }
 

@@ -1,5 +1,7 @@
 //! What a key's looks decide before its provider is asked.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "it is a test")]
+
 use keyfold::provider::Registry;
 use keyfold::provider::key_shape::{Appearance, appearance};
 use keyfold::secret::ApiKey;

@@ -1,10 +1,12 @@
 //! Checking keys of every provider against its stand-in, which answers as the provider documents.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "it is a test")]
+
 use std::time::Duration;
 
 use keyfold::provider::check::check;
 use keyfold::provider::http::{HttpClient, Timeouts};
-use keyfold::provider::{BaseAddress, Provider, Registry, Verdict};
+use keyfold::provider::{BaseAddress, Provider, ProviderId, Registry, Verdict};
 use keyfold::secret::ApiKey;
 use keyfold_standin::{Behaviour, PROVIDERS, Standin, example_key, example_key_with, refused_port};
 
@@ -32,7 +34,7 @@ fn the_registry_has_every_provider_of_the_stand_in_and_no_other() {
     let mut known: Vec<&str> = PROVIDERS.to_vec();
     known.sort_unstable();
     let registry = Registry::built_in().unwrap();
-    assert_eq!(registry.ids().iter().map(|id| id.as_str()).collect::<Vec<_>>(), known);
+    assert_eq!(registry.ids().iter().map(ProviderId::as_str).collect::<Vec<_>>(), known);
 }
 
 #[tokio::test]

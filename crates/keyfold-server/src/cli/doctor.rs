@@ -9,10 +9,12 @@ use keyfold::keys::{KeyRecord, KeySource, KeyStatus};
 use keyfold::mode::Mode;
 use keyfold::settings::{DatabaseSetting, Environment, Origin, Problems, Settings, Sources};
 use keyfold::{Keyfold, Parts};
+use rustix::fs::{Access, access};
 use serde::Serialize;
 use serde_json::json;
 
 use super::{Failure, Start, log_for_command, print, small_runtime};
+use crate::config::ServerConfig;
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -81,6 +83,7 @@ async fn examine(environment: Environment, dir: &Path, report: &mut Report) {
     report.add("Mode", Outcome::Ok, format!("{} ({decided_by})", sources.mode().as_str()));
     let mut problems = Problems::default();
     let settings = Settings::read(&sources, &mut problems);
+    ServerConfig::read(&sources, &mut problems);
     let Some(settings) = settings.filter(|_| problems.0.is_empty()) else {
         return settings_failed(report, &problems);
     };
@@ -116,18 +119,30 @@ fn env_files(settings: &Settings, report: &mut Report) {
             report.add(NAME, Outcome::Failed, error.to_string());
             continue;
         }
+        // A symbolic link stays, and the file that it leads to is replaced.
+        let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.clone());
+        if let Some(folder) = path.parent().filter(|folder| access(*folder, Access::WRITE_OK).is_err()) {
+            let folder = folder.display();
+            report.add(
+                NAME,
+                Outcome::Failed,
+                format!("nothing can be written in {folder}, where {shown} is changed by replacing it; make that folder, or make it writable for this user"),
+            );
+            continue;
+        }
         let Ok(metadata) = std::fs::metadata(path) else {
             report.add(NAME, Outcome::Ok, format!("{shown} is not there yet; it is made with the first key"));
             continue;
         };
-        if metadata.permissions().readonly() {
-            report.add(NAME, Outcome::Failed, format!("{shown} is read-only; run `chmod u+w {shown}`"));
+        if metadata.permissions().readonly() || access(path, Access::WRITE_OK).is_err() {
+            report.add(NAME, Outcome::Failed, format!("{shown} is read-only; run `chmod u+w {shown}` as its owner"));
         } else if metadata.permissions().mode() & 0o044 != 0 {
             report.add(NAME, Outcome::Warning, format!("{shown} can be read by other users of this machine; run `chmod 600 {shown}`"));
         } else {
             report.add(NAME, Outcome::Ok, format!("{shown} can be read and written"));
         }
         if is_tracked(path) {
+            let shown = path.display();
             report.add(
                 "Keys in version control",
                 Outcome::Failed,

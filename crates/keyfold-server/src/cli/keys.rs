@@ -1,12 +1,16 @@
 //! `keyfold keys …`
 
+use std::ffi::OsString;
 use std::io::{self, BufRead, IsTerminal, Read};
 use std::path::Path;
 
-use clap::Subcommand;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Subcommand};
 use keyfold::keys::KeyRecord;
+use keyfold::mode::Mode;
 use keyfold::secret::ApiKey;
 use keyfold::settings::{Environment, Problems, Settings, Sources};
+use keyfold::user::LOCAL_USER;
 use keyfold::{Error, Keyfold, Parts, UserApiKeys};
 use serde_json::json;
 use zeroize::Zeroizing;
@@ -34,6 +38,9 @@ enum Command {
     Set {
         /// The provider's id, such as gemini
         provider: String,
+        /// There for its refusal: clap's own would show the key
+        #[arg(hide = true)]
+        key: Option<OsString>,
         #[command(flatten)]
         user: User,
     },
@@ -66,11 +73,12 @@ enum Command {
 #[derive(clap::Args)]
 pub(super) struct User {
     /// Whose keys
-    #[arg(long, value_name = "ID", default_value = keyfold::user::LOCAL_USER)]
+    #[arg(long, value_name = "ID", default_value = LOCAL_USER)]
     pub(super) user: String,
 }
 
 pub(super) fn keys(start: Start, arguments: Arguments) -> Result<(), Failure> {
+    refuse_key_as_argument(&arguments);
     log_for_command(&start);
     small_runtime()?.block_on(async {
         let keyfold = open(start.environment, &start.dir).await?;
@@ -78,6 +86,18 @@ pub(super) fn keys(start: Start, arguments: Arguments) -> Result<(), Failure> {
         keyfold.close().await;
         done
     })
+}
+
+/// Ends with the status of wrong usage.
+fn refuse_key_as_argument(arguments: &Arguments) {
+    if let Command::Set { key: Some(_), .. } = arguments.command {
+        super::Arguments::command()
+            .error(
+                ErrorKind::UnknownArgument,
+                "a key is not given as an argument, where it stays in the shell's history and other users can see it: enter it when asked, or pipe it in (replace the key you just gave)",
+            )
+            .exit();
+    }
 }
 
 /// Opens Keyfold for a command: the same settings as `serve`, and no token issuer needed.
@@ -91,13 +111,28 @@ pub(super) async fn open(environment: Environment, dir: &Path) -> Result<Keyfold
 }
 
 async fn run(keyfold: &Keyfold, command: Command) -> Result<(), Failure> {
+    if let Command::Set { user, .. } | Command::Remove { user, .. } | Command::Rollback { user, .. } = &command
+        && keyfold.mode() == Mode::Local
+        && user.user != LOCAL_USER
+    {
+        return Err(Failure::new(
+            "local mode has one set of keys, in the .env file, and one user: leave --user out",
+        ));
+    }
     match command {
         Command::List { user, json } => list(&keyfold.user_api_keys(&user.user).await?, json),
-        Command::Set { provider, user } => set(keyfold, &provider, &user.user).await,
+        Command::Set { provider, user, .. } => set(keyfold, &provider, &user.user).await,
         Command::Remove { provider, user } => {
             let provider = keyfold.provider(&provider)?;
             keyfold.user_api_keys(&user.user).await?.remove(&provider).await?;
-            print(&format!("Removed the {} key.", provider.name))
+            print(&format!("Removed the {} key.", provider.name))?;
+            if keyfold.user_api_keys(&user.user).await?.record(&provider.id)?.is_some() {
+                print(&format!(
+                    "Note: the variable {} of the process still holds a key, which is used. Unset it.",
+                    provider.variable
+                ))?;
+            }
+            Ok(())
         }
         Command::Validate { provider, user, json } => {
             let keys = keyfold.user_api_keys(&user.user).await?;

@@ -6,6 +6,7 @@ mod master_key;
 mod run;
 mod serve;
 
+use std::any::Any;
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -13,7 +14,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use keyfold::settings::Environment;
-use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal, getrlimit, set_dumpable_behavior, setrlimit};
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::LogConfig;
 use crate::logging;
@@ -46,9 +49,15 @@ enum Command {
 /// Why a command failed, in the user's words.
 pub(crate) struct Failure(String);
 
-impl<E: Display> From<E> for Failure {
+impl<E: Display + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self(error.to_string())
+        let text = error.to_string();
+        // Who works at the command line is the operator, and has no log to find the cause in.
+        let cause = (&error as &dyn Any).downcast_ref::<keyfold::Error>().map(keyfold::Error::cause);
+        Self(match cause {
+            Some(cause) if cause != text => format!("{text}\nThe cause: {cause}"),
+            _ => text,
+        })
     }
 }
 
@@ -111,8 +120,18 @@ pub(crate) fn log_for_command(start: &Start) {
 }
 
 /// A runtime for a command that does little at once.
-pub(crate) fn small_runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
+pub(crate) fn small_runtime() -> Result<Runtime, Failure> {
+    build_runtime(Builder::new_current_thread())
+}
+
+/// Builds a runtime, in a process that a full disk does not end: behind a limit on file sizes (`ulimit -f`) a
+/// write raises a signal, whose default is death. Caught, it leaves an error. A command that is run gets the
+/// default back.
+pub(crate) fn build_runtime(mut builder: Builder) -> Result<Runtime, Failure> {
+    let runtime = builder.enable_all().build()?;
+    let _context = runtime.enter();
+    drop(signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?);
+    Ok(runtime)
 }
 
 /// Prints a line; a reader that went away (`| head`) is no failure.

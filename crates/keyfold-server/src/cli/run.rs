@@ -2,6 +2,7 @@
 //! and keys are on no disk.
 
 use std::ffi::OsString;
+use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -10,7 +11,7 @@ use rustix::process::{Resource, setrlimit};
 use zeroize::Zeroizing;
 
 use super::keys::{User, open};
-use super::{Failure, Start, log_for_command, print, small_runtime};
+use super::{Failure, Start, log_for_command, small_runtime};
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -63,7 +64,8 @@ async fn prepare(keyfold: &Keyfold, user: &str, command: &mut Command) -> Result
         }
     }
     if found == 0 {
-        print("No API key found; the command runs without any. Save one with `keyfold keys set gemini`.")?;
+        // Standard output belongs to the command.
+        writeln!(io::stderr(), "No API key found; the command runs without any. Save one with `keyfold keys set gemini`.")?;
     }
     Ok(())
 }

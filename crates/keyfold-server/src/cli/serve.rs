@@ -11,10 +11,11 @@ use keyfold::settings::DatabaseSetting;
 use keyfold::state_dir::StateDir;
 use keyfold::{Keyfold, Parts};
 use tokio::net::TcpListener;
+use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use super::{Failure, Start};
+use super::{Failure, Start, build_runtime};
 use crate::app::App;
 use crate::config::{Config, ServerConfig};
 use crate::metrics::Metrics;
@@ -24,11 +25,13 @@ use crate::logging;
 
 /// How often the times of last use are written down.
 const FLUSH_EVERY: Duration = Duration::from_secs(5);
+/// How often replaced keys are looked for whose day is over; the first time is at start.
+const WIPE_EVERY: Duration = Duration::from_secs(600);
 
 pub(super) fn serve(start: Start) -> Result<(), Failure> {
     let config = Config::for_serving(start.environment, &start.dir)?;
     logging::start(&config.server.log);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = build_runtime(Builder::new_multi_thread())?;
     runtime.block_on(run(config))
 }
 
@@ -44,10 +47,21 @@ async fn run(config: Config) -> Result<(), Failure> {
     let (stop, stopped) = watch::channel(false);
     let metrics = start_metrics(server.metrics, app.metrics.clone(), stopped.clone()).await;
     let flushing = tokio::spawn(flush_regularly(keyfold.clone(), stopped.clone()));
+    // Listened for before readiness is told, so that whoever waits for that may stop it at once.
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::spawn(async move {
-        wait_for_signal().await;
-        tracing::info!("stopping: answers under way may end, new ones are refused");
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping: answers under way may end, new ones are refused; a second signal ends them");
         let _ = stop.send(true);
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::warn!("stopped at the second signal; answers under way were cut off");
+        std::process::exit(1);
     });
 
     tracing::info!(
@@ -106,11 +120,13 @@ async fn start_metrics(
 
 async fn flush_regularly(keyfold: Keyfold, stopped: watch::Receiver<bool>) {
     let mut ticks = tokio::time::interval(FLUSH_EVERY);
+    let mut wipes = tokio::time::interval(WIPE_EVERY);
     let stopped = stop_asked(stopped);
     tokio::pin!(stopped);
     loop {
         tokio::select! {
             _ = ticks.tick() => keyfold.flush().await,
+            _ = wipes.tick() => keyfold.wipe_expired_versions().await,
             () = &mut stopped => return,
         }
     }
@@ -119,20 +135,4 @@ async fn flush_regularly(keyfold: Keyfold, stopped: watch::Receiver<bool>) {
 async fn stop_asked(mut stopped: watch::Receiver<bool>) {
     // An error means that the sender is gone, and with it the reason to go on.
     let _ = stopped.wait_for(|stopped| *stopped).await;
-}
-
-async fn wait_for_signal() {
-    let wait = |kind: SignalKind| async move {
-        match signal(kind) {
-            Ok(mut signal) => drop(signal.recv().await),
-            Err(error) => {
-                tracing::warn!(%error, "a signal cannot be listened for");
-                std::future::pending::<()>().await;
-            }
-        }
-    };
-    tokio::select! {
-        () = wait(SignalKind::terminate()) => {}
-        () = wait(SignalKind::interrupt()) => {}
-    }
 }

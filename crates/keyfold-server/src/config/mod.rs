@@ -87,7 +87,7 @@ fn refuse_what_is_not_built(sources: &Sources, problems: &mut Problems) {
 }
 
 impl ServerConfig {
-    fn read(sources: &Sources, problems: &mut Problems) -> Option<Self> {
+    pub(crate) fn read(sources: &Sources, problems: &mut Problems) -> Option<Self> {
         let before = problems.0.len();
         let local = sources.mode() == Mode::Local;
         let local_token = sources.get_or_problem("KEYFOLD_LOCAL_TOKEN", problems);
@@ -105,7 +105,7 @@ impl ServerConfig {
         let allowed_origins = read_allowed_origins(sources, problems);
         let origins: Vec<String> = public_url.iter().chain(&allowed_origins).cloned().collect();
         let issuer = Issuer::read(sources, &origins, problems);
-        let metrics = read_metrics(sources, problems);
+        let metrics = read_metrics(sources, local_token.is_some(), problems);
         let log = read_log(sources, problems);
         (problems.0.len() == before).then_some(())?;
         Some(Self {
@@ -203,15 +203,21 @@ fn read_origin(text: &str) -> Option<String> {
     plain.then(|| url.origin().ascii_serialization())
 }
 
-fn read_metrics(sources: &Sources, problems: &mut Problems) -> Option<SocketAddr> {
+fn read_metrics(sources: &Sources, has_token: bool, problems: &mut Problems) -> Option<SocketAddr> {
     const NAME: &str = "KEYFOLD_METRICS_ADDR";
     let text = sources.get(NAME).map_or_else(|| "127.0.0.1:9464".to_owned(), |text| text.to_string());
     if text.eq_ignore_ascii_case("off") {
         return None;
     }
-    let address = text.parse().ok();
-    if address.is_none() {
-        problems.add(NAME, "is not an address and port", "write it like 127.0.0.1:9464, or `off`");
+    let address: Option<SocketAddr> = text.parse().ok();
+    match address {
+        None => problems.add(NAME, "is not an address and port", "write it like 127.0.0.1:9464, or `off`"),
+        Some(address) if sources.mode() == Mode::Local && !address.ip().is_loopback() && !has_token => problems.add(
+            NAME,
+            "is an address that others can reach, and local mode listens on this machine only",
+            "write it like 127.0.0.1:9464, or `off`",
+        ),
+        Some(_) => {}
     }
     address
 }

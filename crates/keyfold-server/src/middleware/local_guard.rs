@@ -3,7 +3,7 @@
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::header::{CACHE_CONTROL, LOCATION, SET_COOKIE};
+use http::header::{ACCESS_CONTROL_REQUEST_METHOD, CACHE_CONTROL, LOCATION, ORIGIN, SET_COOKIE};
 use http::{HeaderValue, Method, StatusCode, Uri};
 use url::form_urlencoded;
 
@@ -14,7 +14,14 @@ use crate::problem::Problem;
 /// Refuses requests that come from elsewhere.
 pub(crate) async fn check_origin(State(app): State<App>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
-    match app.guard.check_origin(&request_origin(&parts)) {
+    let is_preflight = parts.headers.contains_key(ORIGIN) && parts.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
+    // The CORS layer would answer every OPTIONS as a preflight, with or without the token.
+    let checked = if parts.method == Method::OPTIONS && !is_preflight {
+        app.guard.admit(&request_origin(&parts)).map(drop)
+    } else {
+        app.guard.check_origin(&request_origin(&parts))
+    };
+    match checked {
         Ok(()) => next.run(Request::from_parts(parts, body)).await,
         Err(refused) => refusal(refused).into_response(),
     }
@@ -53,8 +60,8 @@ fn start_session(app: &App, uri: &Uri) -> Result<Response, Problem> {
     let rest = form_urlencoded::Serializer::new(String::new())
         .extend_pairs(form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).filter(|(name, _)| name != "token"))
         .finish();
-    // `//host` would lead elsewhere.
-    let path = format!("/{}", uri.path().trim_start_matches('/'));
+    // `//host` would lead elsewhere, and to browsers `\` is another `/`.
+    let path = format!("/{}", uri.path().trim_start_matches(['/', '\\']));
     let location = if rest.is_empty() { path } else { format!("{path}?{rest}") };
     let cookie = format!("{SESSION_COOKIE}={}; Path=/; HttpOnly; SameSite=Strict", *session);
     let header = |text: &str| HeaderValue::from_str(text).map_err(|error| Problem::internal(error.to_string()));

@@ -10,6 +10,7 @@ use http::{HeaderName, HeaderValue};
 use keyfold::clock::random_bytes;
 
 use crate::app::App;
+use crate::metrics::known_method;
 use crate::problem::Problem;
 
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -48,7 +49,7 @@ pub(crate) async fn request_scope(State(app): State<App>, mut request: Request, 
     tracing::info!(
         target: "keyfold::request",
         request_id = id,
-        %method,
+        method = known_method(&method),
         route,
         status,
         duration_ms = duration.as_secs_f64() * 1000.0,

@@ -18,23 +18,17 @@ pub(crate) struct PublicConfig {
 
 #[derive(Serialize, ToSchema)]
 pub(crate) struct AuthConfig {
-    /// `none` or `token` (local mode), `clerk` or `oidc`
+    /// `none` or `token`
     kind: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    clerk_publishable_key: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    issuer: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    client_id: Option<String>,
 }
 
 /// Mode, sign-in and onboarding.
-#[utoipa::path(get, path = "/api/config", tag = "operations", responses((status = 200, body = PublicConfig)))]
+#[utoipa::path(get, path = "/api/config", operation_id = "publicConfig", tag = "operations", responses((status = 200, body = PublicConfig, description = "done")))]
 pub(crate) async fn config(State(app): State<App>) -> Json<PublicConfig> {
     let kind = if app.guard.has_token() { "token" } else { "none" };
     Json(PublicConfig {
         mode: app.keyfold.mode().as_str(),
-        auth: AuthConfig { kind, clerk_publishable_key: None, issuer: None, client_id: None },
+        auth: AuthConfig { kind },
         onboarding: app.keyfold.preset().as_str(),
     })
 }

@@ -29,8 +29,8 @@ pub(crate) struct Written {
 }
 
 /// Writes a variable that front ends need (local mode only).
-#[utoipa::path(post, path = "/api/frontend-env/update", tag = "onboarding", request_body = FrontendVariable, responses(
-    (status = 200, body = Written),
+#[utoipa::path(post, path = "/api/frontend-env/update", operation_id = "updateFrontendEnv", tag = "onboarding", request_body = FrontendVariable, responses(
+    (status = 200, body = Written, description = "done"),
     (status = 404, description = "production, or there is no front end here"),
     (status = 422, description = "no variable of a front end")
 ))]

@@ -52,8 +52,8 @@ pub(crate) struct UsageView {
 }
 
 /// Generates a text.
-#[utoipa::path(post, path = "/api/generate", tag = "use", request_body = GenerateRequest, responses(
-    (status = 200, body = GenerateResponse),
+#[utoipa::path(post, path = "/api/generate", operation_id = "generate", tag = "use", request_body = GenerateRequest, responses(
+    (status = 200, description = "done; with `stream`, server-sent events", content((GenerateResponse = "application/json"), (String = "text/event-stream"))),
     (status = 404, description = "`no_api_key`, `unknown_provider`"),
     (status = 424, description = "`key_rejected`"),
     (status = 502, description = "`provider_error`, `provider_unreachable`"),

@@ -14,14 +14,14 @@ pub(crate) struct Health {
 }
 
 /// The process is alive.
-#[utoipa::path(get, path = "/healthz", tag = "operations", responses((status = 200, body = Health)))]
+#[utoipa::path(get, path = "/healthz", operation_id = "health", tag = "operations", responses((status = 200, body = Health, description = "done")))]
 pub(crate) async fn healthz() -> Json<Health> {
     Json(Health { status: "ok" })
 }
 
 /// The database answers; the master key was verified at start.
-#[utoipa::path(get, path = "/readyz", tag = "operations", responses(
-    (status = 200, body = Health),
+#[utoipa::path(get, path = "/readyz", operation_id = "readiness", tag = "operations", responses(
+    (status = 200, body = Health, description = "done"),
     (status = 503, description = "`database_unavailable`")
 ))]
 pub(crate) async fn readyz(State(app): State<App>) -> Result<Json<Health>, Problem> {

@@ -40,7 +40,7 @@ pub(crate) struct ValidateKey {
 }
 
 /// The user's keys, masked.
-#[utoipa::path(get, path = "/api/keys", tag = "keys", responses((status = 200, body = KeyList)))]
+#[utoipa::path(get, path = "/api/keys", operation_id = "listKeys", tag = "keys", responses((status = 200, body = KeyList, description = "done")))]
 pub(crate) async fn list(State(app): State<App>, CurrentUser(user): CurrentUser) -> Result<Json<KeyList>, Problem> {
     let keys = app.keyfold.keys_of(&user).await?;
     let missing = app.keyfold.onboarding(&user).missing_keys(&keys)?;
@@ -51,7 +51,7 @@ pub(crate) async fn list(State(app): State<App>, CurrentUser(user): CurrentUser)
 }
 
 /// Checks a key and saves it, over the old one if there is one.
-#[utoipa::path(put, path = "/api/keys/{provider}", tag = "keys", request_body = SaveKey, params(("provider", description = "the provider's id")), responses(
+#[utoipa::path(put, path = "/api/keys/{provider}", operation_id = "saveKey", tag = "keys", request_body = SaveKey, params(("provider" = String, Path, description = "the provider's id")), responses(
     (status = 200, body = SavedKeyView, description = "replaced"),
     (status = 201, body = SavedKeyView, description = "new"),
     (status = 409, description = "`conflict`"),
@@ -71,7 +71,7 @@ pub(crate) async fn save(
 }
 
 /// Removes all versions of a key.
-#[utoipa::path(delete, path = "/api/keys/{provider}", tag = "keys", params(("provider", description = "the provider's id")), responses(
+#[utoipa::path(delete, path = "/api/keys/{provider}", operation_id = "removeKey", tag = "keys", params(("provider" = String, Path, description = "the provider's id")), responses(
     (status = 204, description = "removed"),
     (status = 404, description = "`no_api_key`, `unknown_provider`")
 ))]
@@ -86,8 +86,8 @@ pub(crate) async fn remove(
 }
 
 /// Asks the provider about the stored key, or about one that is not saved.
-#[utoipa::path(post, path = "/api/keys/{provider}/validate", tag = "keys", request_body = Option<ValidateKey>, params(("provider", description = "the provider's id")), responses(
-    (status = 200, body = VerdictView),
+#[utoipa::path(post, path = "/api/keys/{provider}/validate", operation_id = "validateKey", tag = "keys", request_body = Option<ValidateKey>, params(("provider" = String, Path, description = "the provider's id")), responses(
+    (status = 200, body = VerdictView, description = "done"),
     (status = 404, description = "`no_api_key`, `unknown_provider`")
 ))]
 pub(crate) async fn validate(
@@ -101,8 +101,8 @@ pub(crate) async fn validate(
 }
 
 /// Goes back to the version before the current one, while it is kept (24 hours).
-#[utoipa::path(post, path = "/api/keys/{provider}/rollback", tag = "keys", params(("provider", description = "the provider's id")), responses(
-    (status = 200, body = KeyView),
+#[utoipa::path(post, path = "/api/keys/{provider}/rollback", operation_id = "rollBackKey", tag = "keys", params(("provider" = String, Path, description = "the provider's id")), responses(
+    (status = 200, body = KeyView, description = "done"),
     (status = 404, description = "`no_previous_version`, `unknown_provider`")
 ))]
 pub(crate) async fn roll_back(

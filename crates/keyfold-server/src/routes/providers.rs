@@ -36,7 +36,7 @@ pub(crate) struct ProviderView {
 }
 
 /// All providers.
-#[utoipa::path(get, path = "/api/providers", tag = "keys", responses((status = 200, body = ProviderList)))]
+#[utoipa::path(get, path = "/api/providers", operation_id = "listProviders", tag = "keys", responses((status = 200, body = ProviderList, description = "done")))]
 pub(crate) async fn list(State(app): State<App>) -> Json<ProviderList> {
     let preset = app.keyfold.preset();
     let providers = app.keyfold.registry().iter().map(|provider| ProviderView {

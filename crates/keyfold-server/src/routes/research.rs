@@ -20,7 +20,7 @@ pub(crate) struct ResearchRequest {
 }
 
 /// Searches the web; the answer is Exa's own.
-#[utoipa::path(post, path = "/api/research", tag = "use", request_body = ResearchRequest, responses(
+#[utoipa::path(post, path = "/api/research", operation_id = "research", tag = "use", request_body = ResearchRequest, responses(
     (status = 200, body = Value, description = "Exa's answer: `results` with `title`, `url`, …"),
     (status = 404, description = "`no_api_key`"),
     (status = 424, description = "`key_rejected`")

@@ -1,7 +1,7 @@
 //! Envelope encryption: a master key wraps one data key per user, the data key seals that user's keys.
 //!
 //! AES-256-GCM throughout. Every sealed value is bound, as associated data, to what it is and whose it is
-//! ([`Purpose`]), so a value that was copied to another user, provider or version does not open.
+//! (`Purpose`), so a value that was copied to another user, provider or version does not open.
 
 mod data_key;
 mod derivation;

@@ -16,6 +16,13 @@ const TAG_LEN: usize = 16;
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct KeyId(pub(super) [u8; KEY_ID_LEN]);
 
+impl KeyId {
+    /// How every value begins that this key sealed, 14 characters; two keys share it once in 2^60.
+    pub(crate) fn sealed_prefix(self) -> String {
+        format!("{PREFIX}{}", &BASE64URL_NOPAD.encode(&self.0)[..10])
+    }
+}
+
 impl fmt::Display for KeyId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&HEXLOWER.encode(&self.0))
@@ -57,7 +64,7 @@ impl fmt::Display for Sealed {
 impl FromStr for Sealed {
     type Err = EnvelopeError;
 
-    /// Accepts exactly what [`Sealed::fmt`] writes: no padding, no white space, no stray final bits.
+    /// Accepts exactly what `Display` writes: no padding, no white space, no stray final bits.
     fn from_str(text: &str) -> Result<Self, EnvelopeError> {
         let Some(encoded) = text.strip_prefix(PREFIX) else {
             return Err(if looks_like_another_version(text) {

@@ -66,7 +66,7 @@ fn a_sealed_value_cannot_change_its_purpose() {
 
 #[test]
 fn master_keys_are_read_in_every_usual_form() {
-    let bytes: Vec<u8> = (0_u32..32).map(|i| (i * i * 7 + 11 * i + 3) as u8).collect();
+    let bytes: Vec<u8> = (0_u8..32).map(|i| i.wrapping_mul(i).wrapping_mul(7).wrapping_add(i.wrapping_mul(11)).wrapping_add(3)).collect();
     let id = master(&data_encoding::HEXLOWER.encode(&bytes)).id();
     for text in [
         data_encoding::HEXUPPER.encode(&bytes),

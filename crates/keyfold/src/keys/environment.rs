@@ -156,7 +156,7 @@ pub(crate) async fn set_frontend_variable(keys: &Arc<Keys>, name: &str, value: &
         .map_err(|why| Error::InvalidRequest { field: "value".into(), why: format!("cannot be used: {why}") })?;
     let name = name.to_owned();
     let written = tokio::task::spawn_blocking(move || write_variable(&path, &name, &value));
-    Ok(written.await.map_err(|error| Error::Internal(error.to_string()))??)
+    Ok(written.await??)
 }
 
 #[expect(clippy::disallowed_methods, reason = "a key that is public by design, for the front end's .env")]

@@ -219,6 +219,13 @@ impl UserApiKeys {
 
     /// Opens this user's key for `provider`.
     pub fn open(&self, provider: &Arc<Provider>) -> Result<OpenedKey, Error> {
+        let opened = self.look_at(provider)?;
+        opened.ticket.note_use();
+        Ok(opened)
+    }
+
+    /// Opens the key without counting it as used: a check is no use.
+    fn look_at(&self, provider: &Arc<Provider>) -> Result<OpenedKey, Error> {
         let (key, identity, status) = self.find(provider)?;
         let ticket = KeyTicket {
             keys: Arc::clone(&self.keys),
@@ -227,13 +234,12 @@ impl UserApiKeys {
             identity,
             status,
         };
-        ticket.note_use();
         Ok(OpenedKey { key, ticket })
     }
 
     /// Asks the provider about the stored key and remembers what it said.
     pub async fn validate(&self, provider: &Arc<Provider>) -> Result<Verdict, Error> {
-        let OpenedKey { key, ticket } = self.open(provider)?;
+        let OpenedKey { key, ticket } = self.look_at(provider)?;
         let verdict = check::check(&self.keys.http, provider, &key).await;
         drop(key);
         ticket.note_verdict(&verdict).await?;
@@ -349,9 +355,9 @@ impl KeyTicket {
         Ok(())
     }
 
-    /// A call succeeded: whatever was wrong with the key is over. Most calls change nothing.
+    /// A call succeeded: the provider takes the key (again). Most calls change nothing.
     pub(crate) async fn note_success(&self) {
-        if self.status != KeyStatus::Valid {
+        if matches!(self.status, KeyStatus::Rejected | KeyStatus::Unverified) {
             self.note_quietly(&Verdict::Valid).await;
         }
     }

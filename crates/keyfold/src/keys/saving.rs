@@ -68,6 +68,13 @@ pub struct CheckedKey {
     warnings: Vec<Warning>,
 }
 
+impl CheckedKey {
+    /// Whose key it is to be.
+    pub(crate) fn provider(&self) -> &ProviderId {
+        &self.provider.id
+    }
+}
+
 impl UserApiKeys {
     /// Asks the provider about a key that is not saved.
     pub async fn check_unsaved(&self, provider: &Arc<Provider>, key: ApiKey) -> Result<Verdict, Error> {
@@ -152,9 +159,17 @@ impl UserApiKeys {
             provider: Arc::clone(provider),
             seen: self.stored.find(&provider.id).map(|stored| stored.row.version),
         };
-        tokio::spawn(work.run(change))
-            .await
-            .map_err(|error| Error::Internal(format!("changing a key ended early: {error}")))?
+        tokio::spawn(work.run(change)).await?
+    }
+}
+
+impl Keys {
+    /// Wipes every user's replaced keys whose time is over; what fails is done the next time.
+    pub(crate) async fn wipe_expired_versions(&self) {
+        let oldest = self.clock.now().saturating_sub(KEPT_FOR).unwrap_or(Timestamp::MIN);
+        if let Err(error) = storage::keys::wipe_expired(&self.database, oldest).await {
+            tracing::debug!(%error, "replaced keys were not wiped");
+        }
     }
 }
 
@@ -185,6 +200,7 @@ impl Changing {
             return Err(self.conflict());
         }
         let outside = self.outside(&stored)?;
+        let is_new = current.is_none() && outside.is_none();
         let (undo, row, masked) = match change {
             Change::Remove => {
                 let removed =
@@ -203,13 +219,20 @@ impl Changing {
                 (self.in_files(Some(key)).await?, Some(row), masked)
             }
             Change::RollBack => {
-                let previous =
-                    storage::keys::previous(&transaction, &self.user, self.provider.id.as_str(), oldest).await?;
-                let previous =
-                    previous.ok_or_else(|| Error::NoPreviousVersion { provider: self.provider.id.clone() })?;
-                let key = self.open(&stored, &previous.key, previous.version)?;
+                let (sealed, version, status) = match (&outside, &current) {
+                    // An edit by hand is the present version, so the saved one is the version before it.
+                    (Some(_), Some(saved)) => (saved.key.clone(), saved.version, saved.status.clone()),
+                    _ => {
+                        let provider = self.provider.id.as_str();
+                        storage::keys::previous(&transaction, &self.user, provider, oldest)
+                            .await?
+                            .map(|previous| (previous.key, previous.version, previous.status))
+                            .ok_or_else(|| Error::NoPreviousVersion { provider: self.provider.id.clone() })?
+                    }
+                };
+                let key = self.open(&stored, &sealed, version)?;
                 let masked = key.masked();
-                let status = KeyStatus::parse(&previous.status);
+                let status = KeyStatus::parse(&status);
                 let row = self
                     .replace(&transaction, &stored, current.as_ref(), outside, &key, status, None, now)
                     .await?;
@@ -220,7 +243,7 @@ impl Changing {
             undo.into_iter().for_each(Undo::apply);
             return Err(error.into());
         }
-        Ok((row.map(|row| self.record(&row, masked)), current.is_none()))
+        Ok((row.map(|row| self.record(&row, masked)), is_new))
     }
 
     /// The user's rows. A user who was never here gets a session with a data key, and one whose data key is
@@ -229,10 +252,15 @@ impl Changing {
         if let Some(rows) = storage::keys::load(transaction, &self.user).await? {
             let stored = Stored::read(&self.keys, &self.user, rows);
             // A master key that is not given is the operator's to put right: nothing is lost yet.
-            if matches!(stored.data_key, Some(Ok(_) | Err(EnvelopeError::UnknownKey(_)))) {
+            let is_damaged = matches!(
+                stored.data_key,
+                Some(Err(EnvelopeError::NotSealed | EnvelopeError::Malformed | EnvelopeError::DoesNotOpen))
+            );
+            if !is_damaged {
                 return Ok(stored);
             }
-            tracing::error!("a user's data key is damaged and is replaced by a new one");
+            tracing::error!("a user's data key is damaged; it is put aside, and a new one takes its place");
+            storage::sessions::keep_damaged_data_key(transaction, &self.user).await?;
         }
         let (_, wrapped) = DataKey::generate(&self.keys.ring, &*self.keys.random, &self.user)?;
         storage::sessions::insert_or_find(transaction, &self.user, &wrapped.to_string(), now).await?;
@@ -270,7 +298,8 @@ impl Changing {
         now: Timestamp,
     ) -> Result<KeyRow, Error> {
         let mut current = current.cloned();
-        if let Some(outside) = outside {
+        // The same key again would only push out the version that is worth going back to.
+        if let Some(outside) = outside.filter(|outside| !outside.is_same_as(key)) {
             let row = self.row(stored, current.as_ref(), &outside, KeyStatus::Unverified, None, now)?;
             self.put(transaction, current.as_ref(), &row).await?;
             current = Some(row);
@@ -333,7 +362,8 @@ impl Changing {
         open().map_err(|error| super::unreadable(&self.provider, &error.to_string()))
     }
 
-    /// A data key that does not open is never replaced: its keys could not be read again.
+    /// A damaged data key was replaced when the rows were read; one that does not open now is the operator's
+    /// to put right (a master key that is not given, a later format).
     fn data_key<'a>(&self, stored: &'a Stored) -> Result<&'a DataKey, Error> {
         match &stored.data_key {
             Some(Ok(data_key)) => Ok(data_key),
@@ -353,7 +383,7 @@ impl Changing {
             (ReadFrom::Environment(files), None) => files.remove(&provider).map(Some),
             (ReadFrom::Database, _) => Ok::<_, DotenvError>(None),
         });
-        Ok(written.await.map_err(|error| Error::Internal(error.to_string()))??)
+        Ok(written.await??)
     }
 
     fn record(&self, row: &KeyRow, masked: String) -> KeyRecord {
@@ -381,7 +411,13 @@ impl Changing {
         Error::NoApiKey {
             provider: self.provider.id.clone(),
             name: self.provider.name.clone(),
-            remedy: "There is nothing to remove.".into(),
+            remedy: match &self.keys.read_from {
+                ReadFrom::Environment(files) if files.process_overrides(&self.provider) => format!(
+                    "The one that is used is the variable {} of the process: unset it and restart Keyfold.",
+                    self.provider.variable
+                ),
+                _ => "There is nothing to remove.".into(),
+            },
         }
     }
 }

@@ -59,7 +59,7 @@ impl BaseAddress {
             && url.origin() == self.0.origin()
             && url.username().is_empty()
             && url.password().is_none()
-            && url.path().starts_with(self.0.path().trim_end_matches('/'));
+            && url.path().strip_prefix(self.0.path().trim_end_matches('/')).is_some_and(|rest| rest.starts_with('/'));
         stays.then_some(url)
     }
 
@@ -127,7 +127,7 @@ mod tests {
         let base = BaseAddress::parse("https://api.example.com/v2/").unwrap();
         let join = |path| base.join(path).map(String::from);
         assert_eq!(join("/chat?a=b").as_deref(), Some("https://api.example.com/v2/chat?a=b"));
-        for escape in ["chat", "@evil.example/", ".evil.example/", "/../admin", "/%2e%2e/admin", ":8443/"] {
+        for escape in ["chat", "@evil.example/", ".evil.example/", "/../admin", "/../v2x", "/%2e%2e/admin", "/%2e%2e/v2x", ":8443/"] {
             assert_eq!(join(escape), None, "{escape}");
         }
     }

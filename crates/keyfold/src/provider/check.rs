@@ -4,7 +4,7 @@ use http::StatusCode;
 
 use super::answer::{self, Answer, Verdict};
 use super::http::{CallError, HttpClient, Request};
-use super::{KeyPlacement, Provider};
+use super::Provider;
 use crate::secret::ApiKey;
 
 /// A verdict needs the beginning of an answer only; model lists may be long, but hold their JSON together.
@@ -50,15 +50,5 @@ pub async fn check(http: &HttpClient, provider: &Provider, key: &ApiKey) -> Verd
             })
         }
         Err(_) => Verdict::Unknown(format!("{name} did not answer in time")),
-    }
-}
-
-impl KeyPlacement {
-    /// The header's name, for people.
-    pub fn header_name(&self) -> &str {
-        match self {
-            Self::Bearer => "Authorization",
-            Self::Header(name) => name.as_str(),
-        }
     }
 }

@@ -18,7 +18,7 @@ use crate::secret::ApiKey;
 const REFUSAL_LIMIT: usize = 64 * 1024;
 /// How much of a provider's own words is passed on, in characters.
 const MESSAGE_LIMIT: usize = 300;
-/// A run of this many characters of the key in a provider's words makes them unfit to show.
+/// A run of this many letters and digits of the key in a provider's words makes them unfit to show.
 const TELLING_RUN: usize = 8;
 
 /// How long a provider may take.
@@ -183,7 +183,7 @@ impl HttpClient {
             return Ok(response);
         }
         let retry_after =
-            response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
+            response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).and_then(retry_after);
         let body = self.read_beginning(response, REFUSAL_LIMIT).await;
         Err(CallError::Refused {
             status,
@@ -252,22 +252,34 @@ fn cause(error: reqwest::Error) -> String {
     cause.to_string()
 }
 
-/// The provider's own words on an error, unless they repeat a part of the key.
-#[expect(clippy::disallowed_methods, reason = "words that repeat the key must not be passed on")]
-pub(crate) fn message(body: &[u8], key: &ApiKey) -> Option<String> {
+/// Seconds or an HTTP date (RFC 9110, 10.2.3); nothing else is passed on.
+fn retry_after(value: &str) -> Option<String> {
+    let seconds = value.len() <= 10 && value.bytes().all(|byte| byte.is_ascii_digit());
+    let date = value.len() == 29 && value.ends_with(" GMT") && value.is_char_boundary(3) && &value[3..5] == ", ";
+    (!value.is_empty() && (seconds || date)).then(|| value.to_owned())
+}
+
+/// The provider's own words on an error, if they are fit to show.
+fn message(body: &[u8], key: &ApiKey) -> Option<String> {
     let json: Value = serde_json::from_slice(body).ok()?;
     let text = ["/error/message", "/message", "/detail/message", "/detail", "/error"]
         .iter()
         .find_map(|pointer| json.pointer(pointer).and_then(Value::as_str))
         .or_else(|| json.pointer("/0/error/message").and_then(Value::as_str))?;
-    let text: String = text.chars().filter(|character| !character.is_control()).take(MESSAGE_LIMIT).collect();
-    let key = key.expose().as_bytes();
-    let repeats = key.windows(TELLING_RUN.min(key.len())).any(|run| contains(text.as_bytes(), run));
-    (!text.is_empty() && !repeats).then_some(text)
+    fit_to_show(text, key)
 }
 
-fn contains(text: &[u8], part: &[u8]) -> bool {
-    text.windows(part.len()).any(|window| window == part)
+/// A provider's words, shortened, unless they repeat a part of the key, in whatever grouping.
+#[expect(clippy::disallowed_methods, reason = "words that repeat the key must not be passed on")]
+pub(crate) fn fit_to_show(words: &str, key: &ApiKey) -> Option<String> {
+    let text: String = words.chars().filter(|character| !character.is_control()).take(MESSAGE_LIMIT).collect();
+    let letters = |text: &str| -> Zeroizing<Vec<u8>> {
+        Zeroizing::new(text.bytes().filter(u8::is_ascii_alphanumeric).collect())
+    };
+    let (said, key) = (letters(words), letters(key.expose()));
+    let run = TELLING_RUN.min(key.len()).max(1);
+    let repeats = key.windows(run).any(|part| said.windows(run).any(|window| window == part));
+    (!text.is_empty() && !repeats).then_some(text)
 }
 
 #[cfg(test)]
@@ -283,6 +295,17 @@ mod tests {
         assert_eq!(quoted("bad key sk-test-1234567890abcdef"), None);
         assert_eq!(quoted("bad key sk-****67890abcdef"), None);
         assert_eq!(quoted("bad key sk-****cdef").as_deref(), Some("bad key sk-****cdef"));
+        assert_eq!(quoted("bad key sk-t-est-1-234-567-890"), None);
         assert_eq!(message(b"<html>", &key), None);
+    }
+
+    #[test]
+    fn only_a_time_is_passed_on_as_retry_after() {
+        for good in ["7", "120", "Sun, 22 Nov 2026 16:13:38 GMT"] {
+            assert_eq!(retry_after(good).as_deref(), Some(good));
+        }
+        for bad in ["", "sk-test-1234567890abcdef", "7 s", "99999999999", "x, sk-test-1234567890abcd GMTx"] {
+            assert_eq!(retry_after(bad), None, "{bad}");
+        }
     }
 }

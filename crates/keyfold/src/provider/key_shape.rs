@@ -85,7 +85,7 @@ pub fn appearance(registry: &Registry, provider: &Provider, key: &ApiKey) -> App
     let text = key.expose();
     if is_placeholder(provider, text) {
         return Appearance::Wrong(format!(
-            "this is a placeholder, not a key; get a key at {} and paste it ({})",
+            "this is a placeholder, not a key; get a key at {} and paste it (a key {})",
             provider.setup_url, provider.format_hint
         ));
     }
@@ -111,6 +111,23 @@ pub fn appearance(registry: &Registry, provider: &Provider, key: &ApiKey) -> App
     } else {
         Appearance::Unknown
     }
+}
+
+/// Whether `text`, found where no key belongs, begins and goes on as some provider's keys do.
+pub fn looks_like_a_key(registry: &Registry, text: &str) -> bool {
+    registry.iter().any(|provider| {
+        provider.shapes.iter().any(|shape| !shape.prefix.is_empty() && shape.fits(text))
+            || provider.refused.iter().any(|refused| text.starts_with(&refused.prefix))
+    })
+}
+
+/// Whether a text has a form that only one provider's keys have.
+pub fn is_somebodys_key(registry: &Registry, text: &str) -> bool {
+    let text = text.trim();
+    registry.iter().any(|provider| {
+        provider.shapes.iter().any(|shape| shape.only_here && shape.fits(text))
+            || provider.refused.iter().any(|refused| text.starts_with(&refused.prefix))
+    })
 }
 
 /// Whether `text`, found in a file by hand, stands for a key that is not there yet.

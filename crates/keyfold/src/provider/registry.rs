@@ -58,6 +58,16 @@ pub enum KeyPlacement {
     Header(HeaderName),
 }
 
+impl KeyPlacement {
+    /// The header's name, for people.
+    pub fn header_name(&self) -> &str {
+        match self {
+            Self::Bearer => "Authorization",
+            Self::Header(name) => name.as_str(),
+        }
+    }
+}
+
 /// The request and answer shapes that generation knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -18,6 +18,8 @@ pub(super) struct Event {
 #[derive(Default)]
 pub(super) struct EventReader {
     buffer: Vec<u8>,
+    /// Where the first line that was not taken yet begins.
+    start: usize,
     /// How much of `buffer` was searched for the end of a line already.
     searched: usize,
     name: String,
@@ -27,6 +29,10 @@ pub(super) struct EventReader {
 
 impl EventReader {
     pub(super) fn push(&mut self, chunk: &[u8]) {
+        // Taken lines go once per chunk, not once per line.
+        self.buffer.drain(..self.start);
+        self.searched -= self.start;
+        self.start = 0;
         self.buffer.extend_from_slice(chunk);
     }
 
@@ -60,7 +66,7 @@ impl EventReader {
                 _ => {}
             }
         }
-        if self.buffer.len() > EVENT_LIMIT { Err(CallError::TooLarge(EVENT_LIMIT)) } else { Ok(None) }
+        if self.buffer.len() - self.start > EVENT_LIMIT { Err(CallError::TooLarge(EVENT_LIMIT)) } else { Ok(None) }
     }
 
     /// A line without its end (`\n`, `\r\n` or `\r`).
@@ -79,9 +85,9 @@ impl EventReader {
             }
             _ => 1,
         };
-        let line = self.buffer[..end].to_vec();
-        self.buffer.drain(..end + length);
-        self.searched = 0;
+        let line = self.buffer[self.start..end].to_vec();
+        self.start = end + length;
+        self.searched = self.start;
         Some(line)
     }
 }
@@ -120,7 +126,7 @@ mod tests {
         reader.push(b"data: ");
         let mut refused = false;
         for _ in 0..40 {
-            reader.push(&[b'x'; 64 * 1024]);
+            reader.push(&vec![b'x'; 64 * 1024]);
             refused |= reader.next_event().is_err();
         }
         assert!(refused);

@@ -141,14 +141,16 @@ impl Settings {
     }
 }
 
+/// Variables that hosting platforms set, and what `DEPLOY_ENV` should be there.
+const PLATFORMS: [(&str, &str); 5] = [
+    ("RENDER", "render"),
+    ("DYNO", "heroku"),
+    ("RAILWAY_ENVIRONMENT_NAME", "railway"),
+    ("FLY_APP_NAME", "fly"),
+    ("K_SERVICE", "cloud-run"),
+];
+
 fn refuse_local_mode_on_a_platform(sources: &Sources, problems: &mut Problems) {
-    const PLATFORMS: [(&str, &str); 5] = [
-        ("RENDER", "render"),
-        ("DYNO", "heroku"),
-        ("RAILWAY_ENVIRONMENT_NAME", "railway"),
-        ("FLY_APP_NAME", "fly"),
-        ("K_SERVICE", "cloud-run"),
-    ];
     if sources.mode() == Mode::Production {
         return;
     }
@@ -165,7 +167,12 @@ fn refuse_local_mode_on_a_platform(sources: &Sources, problems: &mut Problems) {
 
 fn read_database(sources: &Sources, state_dir: &Path, problems: &mut Problems) -> Option<DatabaseSetting> {
     let production = sources.mode() == Mode::Production;
+    let before = problems.0.len();
     let Some(url) = sources.get_or_problem("DATABASE_URL", problems) else {
+        // Where its file cannot be read, that is what is wrong, and not that it is missing.
+        if problems.0.len() > before {
+            return None;
+        }
         if production {
             problems.add(
                 "DATABASE_URL",
@@ -177,6 +184,14 @@ fn read_database(sources: &Sources, state_dir: &Path, problems: &mut Problems) -
         return Some(DatabaseSetting::Sqlite(state_dir.join("keyfold.db")));
     };
     if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+        if !production {
+            problems.add(
+                "DATABASE_URL",
+                "names a PostgreSQL database, and this build of Keyfold keeps local mode's keys in SQLite only",
+                "leave it out, or write sqlite://path/to/file.db (it may stand in the backend .env)",
+            );
+            return None;
+        }
         return Some(DatabaseSetting::Postgres);
     }
     if production {
@@ -202,7 +217,11 @@ fn read_database(sources: &Sources, state_dir: &Path, problems: &mut Problems) -
 
 fn read_master_key(sources: &Sources, problems: &mut Problems) -> Option<MasterKeySetting> {
     const NAME: &str = "KEYFOLD_MASTER_KEY";
+    let before = problems.0.len();
     let Some(text) = sources.get_or_problem(NAME, problems) else {
+        if problems.0.len() > before {
+            return None;
+        }
         if sources.mode() == Mode::Local {
             return Some(MasterKeySetting::StateDirectory);
         }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use super::catalogue::{Kind, SETTINGS, Setting, base_address_provider};
-use super::{Environment, Problems, SettingsError};
+use super::{Environment, PLATFORMS, Problems, SettingsError};
 use crate::dotenv::EnvFile;
 use crate::mode::{self, Mode};
 use crate::provider::ProviderId;
@@ -14,7 +14,7 @@ use crate::provider::ProviderId;
 /// The settings file, in the working directory.
 pub(super) const SETTINGS_FILE: &str = "keyfold.toml";
 
-/// Where the mode, or a key, came from.
+/// What decided the mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     /// A variable of the process.
@@ -41,6 +41,7 @@ impl Sources {
     /// Reads all sources. `dir` is the working directory, to which relative paths refer.
     pub fn load(process: Environment, dir: &Path) -> Result<Self, SettingsError> {
         let mut problems = Problems::default();
+        refuse_unreadable(&process, &mut problems);
         let toml = read_settings_file(dir, &mut problems);
         let from_toml = |name: &str| toml.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
         let backend_env_file = match process
@@ -143,6 +144,14 @@ impl Sources {
         }
         let path = self.dir.join(path.as_str());
         match read_secret_file(&path) {
+            Ok(text) if text.is_empty() => {
+                problems.add(
+                    &file_name,
+                    format!("names the file {}, which is empty", path.display()),
+                    format!("put the value into the file, or leave {file_name} out"),
+                );
+                None
+            }
             Ok(text) => Some(text),
             Err(error) => {
                 problems.add(
@@ -162,9 +171,10 @@ impl Sources {
 
     /// A comma-separated list; `None` if it is not set.
     pub fn list(&self, name: &str) -> Option<Vec<String>> {
-        self.get(name).map(|list| {
-            list.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
-        })
+        let list = self.get(name)?;
+        let parts: Vec<String> =
+            list.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect();
+        (!parts.is_empty()).then_some(parts)
     }
 
     /// The addresses given as `KEYFOLD_PROVIDER_<ID>_BASE_URL`: provider, variable, address.
@@ -212,13 +222,25 @@ pub(super) fn read_secret_file(path: &Path) -> io::Result<Zeroizing<String>> {
     Ok(Zeroizing::new(text.trim().to_owned()))
 }
 
+/// A value that is no text is unclear, and an unclear setting is never taken for an unset one.
+fn refuse_unreadable(process: &Environment, problems: &mut Problems) {
+    let settings = SETTINGS.iter().map(|setting| setting.name);
+    let known: Vec<&str> = settings.chain(PLATFORMS.iter().map(|(marker, _)| *marker)).collect();
+    for name in process.unreadable_names() {
+        let plain = name.strip_suffix("_FILE").unwrap_or(name);
+        if known.contains(&plain) || base_address_provider(name).is_some() {
+            problems.add(name, "has a value that is not UTF-8 text", "set it to plain text, or unset it");
+        }
+    }
+}
+
 fn read_env_file(path: &Path, problems: &mut Problems) -> Option<EnvFile> {
     EnvFile::read(path)
         .inspect_err(|error| {
             problems.add(
-                "KEYFOLD_BACKEND_ENV_FILE",
+                "The backend .env",
                 format!("cannot be used: {error}"),
-                "correct the file, or name another one",
+                "correct the file, or name another one with KEYFOLD_BACKEND_ENV_FILE",
             );
         })
         .ok()

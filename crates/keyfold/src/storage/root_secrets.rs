@@ -1,18 +1,34 @@
 //! `root_secrets`: values of the whole database, sealed by the master key.
 
+use crate::envelope::KeyId;
+
 use super::{Connection, Statement, StorageError, statement};
 
-/// The row that proves the master key.
-pub(crate) const MASTER_KEY_CHECK: &str = "master_key_check";
+/// The name of the row that proves a master key.
+pub(crate) fn master_key_check(id: KeyId) -> String {
+    format!("{MASTER_KEY_CHECK}{id}")
+}
+
+const MASTER_KEY_CHECK: &str = "master_key_check_";
+
+/// The check values of all master keys that ever sealed here.
+pub(crate) async fn master_key_checks(connection: &impl Connection) -> Result<Vec<String>, StorageError> {
+    let rows = connection.query(&MASTER_KEY_CHECKS, vec![]).await?;
+    rows.iter().map(|row| row.text(0).map(str::to_owned)).collect()
+}
 
 const FIND: Statement = statement("root_secrets.find", "SELECT sealed FROM root_secrets WHERE name = $1");
+const MASTER_KEY_CHECKS: Statement = statement(
+    "root_secrets.master_key_checks",
+    "SELECT sealed FROM root_secrets WHERE substr(name, 1, 17) = 'master_key_check_' ORDER BY name",
+);
 const INSERT: Statement = statement(
     "root_secrets.insert",
     "INSERT INTO root_secrets (name, sealed) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING",
 );
 
 #[cfg(test)]
-pub(super) const ALL: [Statement; 2] = [FIND, INSERT];
+pub(super) const ALL: [Statement; 3] = [FIND, MASTER_KEY_CHECKS, INSERT];
 
 pub(crate) async fn find(connection: &impl Connection, name: &str) -> Result<Option<String>, StorageError> {
     let rows = connection.query(&FIND, vec![name.into()]).await?;

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::{Connection, Row, Statement, StorageError, statement};
+use crate::envelope::KeyId;
 use crate::user::UserId;
 
 /// A user's row.
@@ -28,6 +29,15 @@ const SET_DATA_KEY: Statement = statement(
     "sessions.set_data_key",
     "UPDATE onboarding_sessions SET data_key = $2 WHERE user_id = $1",
 );
+const ANY_WRAPPED_BY: Statement = statement(
+    "sessions.any_wrapped_by",
+    "SELECT 1 FROM onboarding_sessions WHERE substr(data_key, 1, 14) = $1 LIMIT 1",
+);
+const KEEP_DAMAGED_DATA_KEY: Statement = statement(
+    "sessions.keep_damaged_data_key",
+    "INSERT INTO root_secrets (name, sealed) SELECT 'damaged_data_key_' || CAST(id AS VARCHAR(20)), data_key \
+     FROM onboarding_sessions WHERE user_id = $1 ON CONFLICT (name) DO NOTHING",
+);
 const SET_PROGRESS: Statement = statement(
     "sessions.set_progress",
     "UPDATE onboarding_sessions SET current_step = $2, progress = $3, completed_at = $4, updated_at = $5 \
@@ -40,7 +50,7 @@ const RESTART: Statement = statement(
 );
 
 #[cfg(test)]
-pub(super) const ALL: [Statement; 5] = [FIND, INSERT, SET_DATA_KEY, SET_PROGRESS, RESTART];
+pub(super) const ALL: [Statement; 7] = [FIND, INSERT, SET_DATA_KEY, ANY_WRAPPED_BY, KEEP_DAMAGED_DATA_KEY, SET_PROGRESS, RESTART];
 
 pub(crate) async fn find(
     connection: &impl Connection,
@@ -70,6 +80,16 @@ pub(crate) async fn set_data_key(
     data_key: &str,
 ) -> Result<(), StorageError> {
     connection.execute(&SET_DATA_KEY, vec![user.as_str().into(), data_key.into()]).await.map(drop)
+}
+
+/// Whether a data key is wrapped by this master key.
+pub(crate) async fn any_wrapped_by(connection: &impl Connection, id: KeyId) -> Result<bool, StorageError> {
+    Ok(!connection.query(&ANY_WRAPPED_BY, vec![id.sealed_prefix().into()]).await?.is_empty())
+}
+
+/// Puts a data key that does not open aside: whoever finds out why may read its keys again.
+pub(crate) async fn keep_damaged_data_key(connection: &impl Connection, user: &UserId) -> Result<(), StorageError> {
+    connection.execute(&KEEP_DAMAGED_DATA_KEY, vec![user.as_str().into()]).await.map(drop)
 }
 
 pub(crate) async fn set_progress(

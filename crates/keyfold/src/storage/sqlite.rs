@@ -6,14 +6,22 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::types::ValueRef;
 use rusqlite::{ErrorCode, params_from_iter};
 use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
+use tokio::time::timeout;
 
 use super::value::time_as_text;
 use super::{Row, Statement, StorageError, Value, migrations};
+
+/// The pause before a start that met another one tries again.
+const BUSY_PAUSE: Duration = Duration::from_millis(5);
+
+/// How long a writer waits for the one before it, of this process; with the patience for other processes a
+/// caller learns within three seconds that the database is busy.
+const TURN: Duration = Duration::from_millis(1500);
 
 type Job = Box<dyn FnOnce(&mut rusqlite::Connection) + Send>;
 
@@ -21,6 +29,8 @@ type Job = Box<dyn FnOnce(&mut rusqlite::Connection) + Send>;
 #[derive(Clone)]
 pub(super) struct Sqlite {
     worker: Arc<Worker>,
+    /// Reads outside of transactions: a writer, here or in another process, never keeps them waiting.
+    reader: Arc<Worker>,
     /// Held by whoever may send jobs, so that nobody's statement lands in another's transaction.
     turn: Arc<Mutex<()>>,
 }
@@ -32,6 +42,47 @@ struct Worker {
 
 impl Sqlite {
     pub(super) async fn open(path: PathBuf, patience: Duration) -> Result<Self, StorageError> {
+        // One after the other: the first makes the file what the second expects.
+        let worker = Worker::start(path.clone(), patience).await?;
+        let reader = Worker::start(path, patience).await?;
+        reader.batch("PRAGMA query_only = ON").await?;
+        Ok(Self { worker: Arc::new(worker), reader: Arc::new(reader), turn: Arc::default() })
+    }
+
+    pub(super) async fn migrate(&self) -> Result<(), StorageError> {
+        let _turn = self.turn.lock().await;
+        self.worker.run(migrations::migrate_sqlite).await
+    }
+
+    pub(super) async fn query(&self, statement: &Statement, values: Vec<Value>) -> Result<Vec<Row>, StorageError> {
+        self.reader.query(statement, values).await
+    }
+
+    pub(super) async fn execute(&self, statement: &Statement, values: Vec<Value>) -> Result<u64, StorageError> {
+        let _turn = timeout(TURN, self.turn.lock()).await.map_err(|_| busy())?;
+        self.worker.execute(statement, values).await
+    }
+
+    pub(super) async fn begin(&self) -> Result<SqliteTransaction, StorageError> {
+        let turn = timeout(TURN, Arc::clone(&self.turn).lock_owned()).await.map_err(|_| busy())?;
+        let transaction = SqliteTransaction { worker: Arc::clone(&self.worker), open: true, _turn: turn };
+        // IMMEDIATE takes the write lock now: a later upgrade could fail with work half done.
+        self.worker.batch("BEGIN IMMEDIATE").await?;
+        Ok(transaction)
+    }
+
+    pub(super) async fn close(self) {
+        let threads = [&self.worker, &self.reader].map(|worker| worker.thread.lock().ok()?.take());
+        drop(self);
+        for thread in threads.into_iter().flatten() {
+            // Ends when the last clone is gone; joining blocks, so it is done off the runtime.
+            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        }
+    }
+}
+
+impl Worker {
+    async fn start(path: PathBuf, patience: Duration) -> Result<Self, StorageError> {
         let (jobs, inbox) = mpsc::channel::<Job>();
         let (ready, opened) = oneshot::channel();
         let thread = thread::Builder::new()
@@ -51,40 +102,7 @@ impl Sqlite {
             })
             .map_err(unavailable)?;
         opened.await.map_err(|_| gone())??;
-        let worker = Worker { jobs, thread: std::sync::Mutex::new(Some(thread)) };
-        Ok(Self { worker: Arc::new(worker), turn: Arc::default() })
-    }
-
-    pub(super) async fn migrate(&self) -> Result<(), StorageError> {
-        let _turn = self.turn.lock().await;
-        self.worker.run(migrations::migrate_sqlite).await
-    }
-
-    pub(super) async fn query(&self, statement: &Statement, values: Vec<Value>) -> Result<Vec<Row>, StorageError> {
-        let _turn = self.turn.lock().await;
-        self.worker.query(statement, values).await
-    }
-
-    pub(super) async fn execute(&self, statement: &Statement, values: Vec<Value>) -> Result<u64, StorageError> {
-        let _turn = self.turn.lock().await;
-        self.worker.execute(statement, values).await
-    }
-
-    pub(super) async fn begin(&self) -> Result<SqliteTransaction, StorageError> {
-        let turn = Arc::clone(&self.turn).lock_owned().await;
-        let transaction = SqliteTransaction { worker: Arc::clone(&self.worker), open: true, _turn: turn };
-        // IMMEDIATE takes the write lock now: a later upgrade could fail with work half done.
-        self.worker.batch("BEGIN IMMEDIATE").await?;
-        Ok(transaction)
-    }
-
-    pub(super) async fn close(self) {
-        let thread = self.worker.thread.lock().ok().and_then(|mut thread| thread.take());
-        drop(self);
-        if let Some(thread) = thread {
-            // Ends when the last clone is gone; joining blocks, so it is done off the runtime.
-            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
-        }
+        Ok(Self { jobs, thread: std::sync::Mutex::new(Some(thread)) })
     }
 }
 
@@ -185,12 +203,26 @@ fn open_connection(path: &Path, patience: Duration) -> Result<rusqlite::Connecti
     })?;
     let connection = rusqlite::Connection::open(path)?;
     connection.busy_timeout(patience)?;
-    // FULL: a committed change survives a power cut. secure_delete: removed rows are overwritten.
-    connection.execute_batch(
-        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
-         PRAGMA secure_delete = ON; PRAGMA trusted_schema = OFF;",
-    )?;
+    configure(&connection, patience)?;
     Ok(connection)
+}
+
+/// SQLite's own patience does not cover the change to WAL, over which several first starts meet.
+fn configure(connection: &rusqlite::Connection, patience: Duration) -> rusqlite::Result<()> {
+    let began = Instant::now();
+    loop {
+        // FULL: a committed change survives a power cut. secure_delete: removed rows are overwritten.
+        let configured = connection.execute_batch(
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
+             PRAGMA secure_delete = ON; PRAGMA trusted_schema = OFF;",
+        );
+        match configured {
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && began.elapsed() < patience => {
+                thread::sleep(BUSY_PAUSE);
+            }
+            done => return done,
+        }
+    }
 }
 
 /// SQLite gives `$1` a name of its own choosing; `?1` is its numbered form.
@@ -240,6 +272,10 @@ impl From<rusqlite::Error> for StorageError {
             _ => Self::Refused(error.to_string()),
         }
     }
+}
+
+fn busy() -> StorageError {
+    StorageError::Unavailable("other changes take too long".into())
 }
 
 fn gone() -> StorageError {

@@ -27,9 +27,6 @@ mod suite {
     }
 
     pub(super) async fn the_operators_queries_work_as_documented(database: Database) {
-        let ann = user("user_xxx");
-        session(&database, &ann).await;
-        keys::insert(&database, &ann, &row("gemini", 1)).await.unwrap();
         const JOINED: Statement = statement(
             "operator.join",
             "SELECT user_id, provider, key FROM api_keys JOIN onboarding_sessions ON api_keys.session_id = onboarding_sessions.id",
@@ -38,6 +35,9 @@ mod suite {
             "operator.user",
             "SELECT * FROM api_keys WHERE session_id = (SELECT id FROM onboarding_sessions WHERE user_id = 'user_xxx')",
         );
+        let ann = user("user_xxx");
+        session(&database, &ann).await;
+        keys::insert(&database, &ann, &row("gemini", 1)).await.unwrap();
         let joined = database.query(&JOINED, vec![]).await.unwrap();
         let shown: Vec<&str> = (0..3).map(|column| joined[0].text(column).unwrap()).collect();
         assert_eq!(shown, ["user_xxx", "gemini", "sealed-1"]);
@@ -195,13 +195,13 @@ mod suite {
     }
 
     pub(super) async fn times_keep_their_microseconds(database: Database) {
+        // Rows that other programs wrote have the column's own default.
+        const BY_HAND: Statement =
+            statement("by_hand", "INSERT INTO onboarding_sessions (user_id, data_key) VALUES ('bob', 'w')");
         let ann = user("ann");
         let time: Timestamp = "2026-11-22T16:13:38.270851Z".parse().unwrap();
         let found = sessions::insert_or_find(&database, &ann, "w", time).await.unwrap();
         assert_eq!(found.started_at, time);
-        // Rows that other programs wrote have the column's own default.
-        const BY_HAND: Statement =
-            statement("by_hand", "INSERT INTO onboarding_sessions (user_id, data_key) VALUES ('bob', 'w')");
         database.execute(&BY_HAND, vec![]).await.unwrap();
         assert!(sessions::find(&database, &user("bob")).await.unwrap().unwrap().started_at > time - SignedDuration::from_hours(24 * 3650));
     }
@@ -352,7 +352,6 @@ mod sqlite {
 
     #[test]
     fn migrations_are_numbered_without_gaps() {
-        let numbers: Vec<i64> = migrations::versions().collect();
-        assert_eq!(numbers, (1..=numbers.len() as i64).collect::<Vec<_>>());
+        assert!(migrations::versions().zip(1..).all(|(version, number)| version == number));
     }
 }

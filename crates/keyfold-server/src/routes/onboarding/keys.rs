@@ -24,7 +24,7 @@ pub(crate) struct MaskedKeys {
 }
 
 #[derive(Deserialize, ToSchema)]
-pub(crate) struct SaveKey {
+pub(crate) struct SaveOnboardingKey {
     provider: String,
     #[schema(value_type = String, format = Password)]
     api_key: SecretText,
@@ -58,13 +58,13 @@ pub(crate) struct ValidationResult {
 }
 
 /// The user's keys, masked.
-#[utoipa::path(get, path = "/api/onboarding/api-keys", tag = "onboarding", responses((status = 200, body = MaskedKeys)))]
+#[utoipa::path(get, path = "/api/onboarding/api-keys", operation_id = "listOnboardingKeys", tag = "onboarding", responses((status = 200, body = MaskedKeys, description = "done")))]
 pub(crate) async fn list(State(app): State<App>, CurrentUser(user): CurrentUser) -> Result<Json<MaskedKeys>, Problem> {
     masked(&app, &user).await
 }
 
 /// The same; ALwrity's front end has two addresses for it.
-#[utoipa::path(get, path = "/api/onboarding/api-keys/onboarding", tag = "onboarding", responses((status = 200, body = MaskedKeys)))]
+#[utoipa::path(get, path = "/api/onboarding/api-keys/onboarding", operation_id = "listKeysForOnboarding", tag = "onboarding", responses((status = 200, body = MaskedKeys, description = "done")))]
 pub(crate) async fn list_for_onboarding(
     State(app): State<App>,
     CurrentUser(user): CurrentUser,
@@ -73,14 +73,14 @@ pub(crate) async fn list_for_onboarding(
 }
 
 /// Checks a key and saves it.
-#[utoipa::path(post, path = "/api/onboarding/api-keys", tag = "onboarding", request_body = SaveKey, responses(
-    (status = 200, body = KeySaved),
+#[utoipa::path(post, path = "/api/onboarding/api-keys", operation_id = "saveOnboardingKey", tag = "onboarding", request_body = SaveOnboardingKey, responses(
+    (status = 200, body = KeySaved, description = "done"),
     (status = 422, description = "`invalid_key_format`, `key_rejected`")
 ))]
 pub(crate) async fn save(
     State(app): State<App>,
     CurrentUser(user): CurrentUser,
-    JsonBody(body): JsonBody<SaveKey>,
+    JsonBody(body): JsonBody<SaveOnboardingKey>,
 ) -> Result<Json<KeySaved>, Problem> {
     let provider = app.keyfold.provider(&body.provider)?;
     let key = parse_key(&provider, &body.api_key)?;
@@ -94,7 +94,7 @@ pub(crate) async fn save(
 }
 
 /// Asks every provider about the stored keys.
-#[utoipa::path(get, path = "/api/onboarding/api-keys/validate", tag = "onboarding", responses((status = 200, body = ValidationResults)))]
+#[utoipa::path(get, path = "/api/onboarding/api-keys/validate", operation_id = "validateOnboardingKeys", tag = "onboarding", responses((status = 200, body = ValidationResults, description = "done")))]
 pub(crate) async fn validate_all(
     State(app): State<App>,
     CurrentUser(user): CurrentUser,
@@ -103,7 +103,7 @@ pub(crate) async fn validate_all(
 }
 
 /// Asks every provider about the stored keys.
-#[utoipa::path(post, path = "/api/onboarding/api-keys/validate", tag = "onboarding", responses((status = 200, body = ValidationResults)))]
+#[utoipa::path(post, path = "/api/onboarding/api-keys/validate", operation_id = "postValidateOnboardingKeys", tag = "onboarding", responses((status = 200, body = ValidationResults, description = "done")))]
 pub(crate) async fn validate_all_posted(
     State(app): State<App>,
     CurrentUser(user): CurrentUser,

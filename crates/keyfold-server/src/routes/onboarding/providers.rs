@@ -36,7 +36,7 @@ pub(crate) struct SetupWithInstructions {
 }
 
 #[derive(Deserialize, Default, ToSchema)]
-pub(crate) struct ValidateKey {
+pub(crate) struct ValidateOnboardingKey {
     /// A key that is not saved; without it the stored one is checked.
     #[schema(value_type = Option<String>, format = Password)]
     api_key: Option<SecretText>,
@@ -54,7 +54,7 @@ pub(crate) struct Validated {
 }
 
 /// All providers with where to get a key.
-#[utoipa::path(get, path = "/api/onboarding/providers", tag = "onboarding", responses((status = 200, body = SetupList)))]
+#[utoipa::path(get, path = "/api/onboarding/providers", operation_id = "listOnboardingProviders", tag = "onboarding", responses((status = 200, body = SetupList, description = "done")))]
 pub(crate) async fn list(State(app): State<App>, _: CurrentUser) -> Json<SetupList> {
     let preset = app.keyfold.preset();
     let providers = app.keyfold.registry().iter();
@@ -62,8 +62,8 @@ pub(crate) async fn list(State(app): State<App>, _: CurrentUser) -> Json<SetupLi
 }
 
 /// A provider with how to get a key, step by step.
-#[utoipa::path(get, path = "/api/onboarding/providers/{provider}", tag = "onboarding", params(("provider", description = "the provider's id")), responses(
-    (status = 200, body = SetupWithInstructions),
+#[utoipa::path(get, path = "/api/onboarding/providers/{provider}", operation_id = "onboardingProvider", tag = "onboarding", params(("provider" = String, Path, description = "the provider's id")), responses(
+    (status = 200, body = SetupWithInstructions, description = "done"),
     (status = 404, description = "`unknown_provider`")
 ))]
 pub(crate) async fn one(
@@ -79,15 +79,15 @@ pub(crate) async fn one(
 }
 
 /// Asks the provider about a key.
-#[utoipa::path(post, path = "/api/onboarding/providers/{provider}/validate", tag = "onboarding", request_body = Option<ValidateKey>, params(("provider", description = "the provider's id")), responses(
-    (status = 200, body = Validated),
+#[utoipa::path(post, path = "/api/onboarding/providers/{provider}/validate", operation_id = "validateOnboardingProvider", tag = "onboarding", request_body = Option<ValidateOnboardingKey>, params(("provider" = String, Path, description = "the provider's id")), responses(
+    (status = 200, body = Validated, description = "done"),
     (status = 404, description = "`no_api_key`, `unknown_provider`")
 ))]
 pub(crate) async fn validate(
     State(app): State<App>,
     CurrentUser(user): CurrentUser,
     PathPart(provider): PathPart<String>,
-    OptionalJsonBody(body): OptionalJsonBody<ValidateKey>,
+    OptionalJsonBody(body): OptionalJsonBody<ValidateOnboardingKey>,
 ) -> Result<Json<Validated>, Problem> {
     let provider = app.keyfold.provider(&provider)?;
     let view = ask(&app, &user, &provider, body.api_key).await?;

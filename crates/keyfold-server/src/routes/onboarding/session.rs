@@ -115,7 +115,7 @@ pub(crate) struct Ended {
 }
 
 /// Everything that a page needs when it opens.
-#[utoipa::path(get, path = "/api/onboarding/init", tag = "onboarding", responses((status = 200, body = Init)))]
+#[utoipa::path(get, path = "/api/onboarding/init", operation_id = "onboardingInit", tag = "onboarding", responses((status = 200, body = Init, description = "done")))]
 pub(crate) async fn init(State(app): State<App>, user: CurrentUser) -> Result<Json<Init>, Problem> {
     let progress = app.keyfold.onboarding(&user.0).progress().await?;
     Ok(Json(Init {
@@ -130,13 +130,13 @@ pub(crate) async fn init(State(app): State<App>, user: CurrentUser) -> Result<Js
 }
 
 /// Where the user stands.
-#[utoipa::path(get, path = "/api/onboarding/status", tag = "onboarding", responses((status = 200, body = Status)))]
+#[utoipa::path(get, path = "/api/onboarding/status", operation_id = "onboardingStatus", tag = "onboarding", responses((status = 200, body = Status, description = "done")))]
 pub(crate) async fn status(State(app): State<App>, CurrentUser(user): CurrentUser) -> Result<Json<Status>, Problem> {
     Ok(Json(Status::from(&app.keyfold.onboarding(&user).progress().await?)))
 }
 
 /// All steps with their state.
-#[utoipa::path(get, path = "/api/onboarding/progress", tag = "onboarding", responses((status = 200, body = ProgressView)))]
+#[utoipa::path(get, path = "/api/onboarding/progress", operation_id = "onboardingProgress", tag = "onboarding", responses((status = 200, body = ProgressView, description = "done")))]
 pub(crate) async fn progress(
     State(app): State<App>,
     CurrentUser(user): CurrentUser,
@@ -156,7 +156,7 @@ pub(crate) async fn progress(
 }
 
 /// The steps that there are.
-#[utoipa::path(get, path = "/api/onboarding/config", tag = "onboarding", responses((status = 200, body = OnboardingConfig)))]
+#[utoipa::path(get, path = "/api/onboarding/config", operation_id = "onboardingConfig", tag = "onboarding", responses((status = 200, body = OnboardingConfig, description = "done")))]
 pub(crate) async fn config(State(app): State<App>, _: CurrentUser) -> Json<OnboardingConfig> {
     let preset: Preset = app.keyfold.preset();
     let numbered = || preset.steps().iter().zip(1_u32..);
@@ -170,12 +170,12 @@ pub(crate) async fn config(State(app): State<App>, _: CurrentUser) -> Json<Onboa
 }
 
 /// Where to go on.
-#[utoipa::path(get, path = "/api/onboarding/resume", tag = "onboarding", responses((status = 200, body = Resume)))]
+#[utoipa::path(get, path = "/api/onboarding/resume", operation_id = "onboardingResume", tag = "onboarding", responses((status = 200, body = Resume, description = "done")))]
 pub(crate) async fn resume(State(app): State<App>, CurrentUser(user): CurrentUser) -> Result<Json<Resume>, Problem> {
     let progress = app.keyfold.onboarding(&user).progress().await?;
     Ok(Json(Resume {
         can_resume: !progress.is_completed(),
-        resume_step: progress.next_step().filter(|_| !progress.is_completed()),
+        resume_step: (!progress.is_completed()).then(|| progress.current_step()),
         current_step: progress.current_step(),
         completion_percentage: progress.percentage(),
         started_at: progress.started_at.to_string(),
@@ -184,7 +184,7 @@ pub(crate) async fn resume(State(app): State<App>, CurrentUser(user): CurrentUse
 }
 
 /// User, keys and steps on one page.
-#[utoipa::path(get, path = "/api/onboarding/summary", tag = "onboarding", responses((status = 200, body = Summary)))]
+#[utoipa::path(get, path = "/api/onboarding/summary", operation_id = "onboardingSummary", tag = "onboarding", responses((status = 200, body = Summary, description = "done")))]
 pub(crate) async fn summary(State(app): State<App>, user: CurrentUser) -> Result<Json<Summary>, Problem> {
     let onboarding = app.keyfold.onboarding(&user.0);
     let progress = onboarding.progress().await?;
@@ -206,22 +206,22 @@ pub(crate) async fn summary(State(app): State<App>, user: CurrentUser) -> Result
 }
 
 /// Begins; what was done before stays.
-#[utoipa::path(post, path = "/api/onboarding/start", tag = "onboarding", responses((status = 200, body = Begun)))]
+#[utoipa::path(post, path = "/api/onboarding/start", operation_id = "onboardingStart", tag = "onboarding", responses((status = 200, body = Begun, description = "done")))]
 pub(crate) async fn start(State(app): State<App>, CurrentUser(user): CurrentUser) -> Result<Json<Begun>, Problem> {
     let progress = app.keyfold.onboarding(&user).start().await?;
     Ok(Json(Begun::new("Onboarding has begun", &progress)))
 }
 
 /// Begins anew; keys stay.
-#[utoipa::path(post, path = "/api/onboarding/reset", tag = "onboarding", responses((status = 200, body = Begun)))]
+#[utoipa::path(post, path = "/api/onboarding/reset", operation_id = "onboardingReset", tag = "onboarding", responses((status = 200, body = Begun, description = "done")))]
 pub(crate) async fn reset(State(app): State<App>, CurrentUser(user): CurrentUser) -> Result<Json<Begun>, Problem> {
     let progress = app.keyfold.onboarding(&user).reset().await?;
     Ok(Json(Begun::new("Onboarding begins anew; your keys are still there", &progress)))
 }
 
 /// Ends onboarding.
-#[utoipa::path(post, path = "/api/onboarding/complete", tag = "onboarding", responses(
-    (status = 200, body = Ended),
+#[utoipa::path(post, path = "/api/onboarding/complete", operation_id = "onboardingComplete", tag = "onboarding", responses(
+    (status = 200, body = Ended, description = "done"),
     (status = 422, description = "a required step is open; says which")
 ))]
 pub(crate) async fn complete(State(app): State<App>, CurrentUser(user): CurrentUser) -> Result<Json<Ended>, Problem> {

@@ -58,8 +58,8 @@ pub(crate) struct StepSkipped {
 }
 
 /// A step with its state.
-#[utoipa::path(get, path = "/api/onboarding/step/{n}", tag = "onboarding", params(("n" = u32, description = "counts from 1")), responses(
-    (status = 200, body = StepView),
+#[utoipa::path(get, path = "/api/onboarding/step/{n}", operation_id = "onboardingStep", tag = "onboarding", params(("n" = u32, Path, description = "counts from 1")), responses(
+    (status = 200, body = StepView, description = "done"),
     (status = 404, description = "no such step")
 ))]
 pub(crate) async fn step(
@@ -71,8 +71,8 @@ pub(crate) async fn step(
 }
 
 /// Whether the user may go to a step.
-#[utoipa::path(get, path = "/api/onboarding/step/{n}/validate", tag = "onboarding", params(("n" = u32, description = "counts from 1")), responses(
-    (status = 200, body = StepAccess),
+#[utoipa::path(get, path = "/api/onboarding/step/{n}/validate", operation_id = "onboardingStepAccess", tag = "onboarding", params(("n" = u32, Path, description = "counts from 1")), responses(
+    (status = 200, body = StepAccess, description = "done"),
     (status = 404, description = "no such step")
 ))]
 pub(crate) async fn access(
@@ -97,8 +97,8 @@ pub(crate) async fn access(
 }
 
 /// Completes a step.
-#[utoipa::path(post, path = "/api/onboarding/step/{n}/complete", tag = "onboarding", request_body = Option<CompleteStep>, params(("n" = u32, description = "counts from 1")), responses(
-    (status = 200, body = StepCompleted),
+#[utoipa::path(post, path = "/api/onboarding/step/{n}/complete", operation_id = "completeOnboardingStep", tag = "onboarding", request_body = Option<CompleteStep>, params(("n" = u32, Path, description = "counts from 1")), responses(
+    (status = 200, body = StepCompleted, description = "done"),
     (status = 404, description = "no such step"),
     (status = 422, description = "required keys are missing, or a key is wrong; nothing was saved then")
 ))]
@@ -124,8 +124,8 @@ pub(crate) async fn complete(
 }
 
 /// Passes over an optional step.
-#[utoipa::path(post, path = "/api/onboarding/step/{n}/skip", tag = "onboarding", params(("n" = u32, description = "counts from 1")), responses(
-    (status = 200, body = StepSkipped),
+#[utoipa::path(post, path = "/api/onboarding/step/{n}/skip", operation_id = "skipOnboardingStep", tag = "onboarding", params(("n" = u32, Path, description = "counts from 1")), responses(
+    (status = 200, body = StepSkipped, description = "done"),
     (status = 404, description = "no such step"),
     (status = 422, description = "the step is required")
 ))]

@@ -30,7 +30,7 @@ pub(super) fn read_whole(answer: &Value) -> Option<Said> {
         model: text_at(answer, "/model"),
         usage: usage(answer, "/usage"),
         complete: true,
-        failure: None,
+        ..Said::default()
     })
 }
 
@@ -45,7 +45,7 @@ pub(super) fn read_event(name: &str, data: &Value) -> Said {
             Said { text: text_at(data, "/delta/text").unwrap_or_default(), ..Said::default() }
         }
         "message_delta" => Said { usage: usage(data, "/usage"), ..Said::default() },
-        "message_stop" => Said { complete: true, ..Said::default() },
+        "message_stop" => Said { last: true, ..Said::default() },
         "error" => Said { failure: Some(Failure(text_at(data, "/error/message"))), ..Said::default() },
         _ => Said::default(),
     }

@@ -46,6 +46,6 @@ pub(super) fn read(answer: &Value) -> Option<Said> {
             output_tokens: answered.map(|answered| answered + thought.unwrap_or(0)),
         },
         complete: candidate.get("finishReason").is_some_and(Value::is_string),
-        failure: None,
+        ..Said::default()
     })
 }

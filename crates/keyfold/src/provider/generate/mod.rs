@@ -13,7 +13,7 @@ use http::Method;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::http::{CallError, HttpClient, Request};
+use super::http::{CallError, HttpClient, Request, fit_to_show};
 use super::server_sent_events::{Event, EventReader};
 use super::{Generate, GenerateApi, Provider};
 use crate::secret::ApiKey;
@@ -72,7 +72,7 @@ pub enum Part {
 
 /// A model name that no provider has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a model's name has at most 200 letters, digits and . _ : / @ -, and no .. in it")]
+#[error("must be a model's name: at most 200 letters, digits and . _ : / @ -, and no .. in it")]
 pub struct MalformedModel;
 
 /// Checks a model's name: it becomes part of a path.
@@ -91,14 +91,27 @@ struct Said {
     text: String,
     model: Option<String>,
     usage: Usage,
-    /// The provider says that the answer is complete.
+    /// The provider says that the text is complete.
     complete: bool,
+    /// The provider says that nothing follows.
+    last: bool,
     /// The provider tells of a failure.
     failure: Option<Failure>,
 }
 
 /// A failure that a provider tells of inside an answer, with its words if it has any.
 struct Failure(Option<String>);
+
+impl Failure {
+    fn told(self, key: &ApiKey) -> CallError {
+        CallError::Reported(self.0.and_then(|words| fit_to_show(&words, key)))
+    }
+}
+
+/// The model that a provider names, if that is a name.
+fn named_model(named: Option<String>, key: &ApiKey) -> Option<String> {
+    named.filter(|name| check_model_name(name).is_ok() && fit_to_show(name, key).is_some())
+}
 
 impl Usage {
     fn update(&mut self, later: Self) {
@@ -124,10 +137,10 @@ pub(crate) async fn whole(
         GenerateApi::Anthropic => anthropic::read_whole(&answer),
     }
     .ok_or_else(|| CallError::Nonsense("it has no text where the documentation puts it".into()))?;
-    if let Some(Failure(words)) = said.failure {
-        return Err(CallError::Reported(words));
+    if let Some(failure) = said.failure {
+        return Err(failure.told(key));
     }
-    let model = said.model.unwrap_or_else(|| model(generate, prompt).to_owned());
+    let model = named_model(said.model, key).unwrap_or_else(|| model(generate, prompt).to_owned());
     Ok(Generated { text: said.text, model, usage: said.usage })
 }
 
@@ -136,12 +149,12 @@ pub(crate) async fn streamed(
     http: std::sync::Arc<HttpClient>,
     provider: &Provider,
     generate: &Generate,
-    key: &ApiKey,
+    key: ApiKey,
     prompt: &Prompt,
 ) -> Result<impl Stream<Item = Result<Part, CallError>> + Send + use<>, CallError> {
     let (path, body) = request(generate, prompt, true);
-    let response = http.send(provider, post(generate, &path, &body, "text/event-stream"), key).await?;
-    let response = http.successful(provider, response, key).await?;
+    let response = http.send(provider, post(generate, &path, &body, "text/event-stream"), &key).await?;
+    let response = http.successful(provider, response, &key).await?;
     let reading = Reading {
         http,
         response,
@@ -149,6 +162,7 @@ pub(crate) async fn streamed(
         events: EventReader::default(),
         model: model(generate, prompt).to_owned(),
         usage: Usage::default(),
+        key,
         complete: false,
         ended: false,
     };
@@ -162,6 +176,9 @@ struct Reading {
     events: EventReader,
     model: String,
     usage: Usage,
+    /// Kept to recognise it in what the provider says of failures.
+    key: ApiKey,
+    /// The text is there; counts may follow.
     complete: bool,
     ended: bool,
 }
@@ -174,33 +191,39 @@ impl Reading {
         loop {
             while let Some(event) = self.events.next_event()? {
                 let said = self.read(&event)?;
-                if let Some(Failure(words)) = said.failure {
-                    return Err(CallError::Reported(words));
+                if let Some(failure) = said.failure {
+                    return Err(failure.told(&self.key));
                 }
                 self.usage.update(said.usage);
-                self.complete |= said.complete;
-                if let Some(model) = said.model {
+                self.complete |= said.complete || said.last;
+                if let Some(model) = named_model(said.model, &self.key) {
                     self.model = model;
+                }
+                if said.last {
+                    return Ok(Some(self.done()));
                 }
                 if !said.text.is_empty() {
                     return Ok(Some((Part::Text(said.text), self)));
                 }
             }
-            match self.http.next_chunk(&mut self.response).await? {
-                Some(chunk) => self.events.push(&chunk),
-                None if self.complete => {
-                    self.ended = true;
-                    let done = Part::Done { model: self.model.clone(), usage: self.usage };
-                    return Ok(Some((done, self)));
-                }
-                None => return Err(CallError::BrokeOff),
+            match self.http.next_chunk(&mut self.response).await {
+                Ok(Some(chunk)) => self.events.push(&chunk),
+                // What comes after the whole text, an end or a break, takes nothing from it.
+                _ if self.complete => return Ok(Some(self.done())),
+                Ok(None) => return Err(CallError::BrokeOff),
+                Err(error) => return Err(error),
             }
         }
     }
 
+    fn done(mut self) -> (Part, Self) {
+        self.ended = true;
+        (Part::Done { model: self.model.clone(), usage: self.usage }, self)
+    }
+
     fn read(&self, event: &Event) -> Result<Said, CallError> {
         if self.api == GenerateApi::Openai && event.data.trim() == "[DONE]" {
-            return Ok(Said { complete: true, ..Said::default() });
+            return Ok(Said { last: true, ..Said::default() });
         }
         let data: Value = serde_json::from_str(&event.data)
             .map_err(|_| CallError::Nonsense("a part of the stream is not JSON".into()))?;

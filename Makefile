@@ -1,0 +1,78 @@
+# `make help` lists the targets. Each `## …` is its line there.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# Where everything is built, whatever the caller's settings for Cargo say: the program is target/release/keyfold.
+export CARGO_TARGET_DIR := $(CURDIR)/target
+
+CARGO := cargo
+CHECKS := check-format check-scripts check-imports check-lints check-docs check-dependencies
+
+.PHONY: help
+help: ## List these targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-28s %s\n", $$1, $$2 }'
+
+.PHONY: run
+run: build ## Install what is missing, build, and serve local mode on http://127.0.0.1:8000 (PORT=… for another port)
+	@DEBUG=true exec target/release/keyfold serve
+
+.PHONY: build
+build: build-tools ## Build the program: target/release/keyfold
+	$(CARGO) build --release --locked -p keyfold-server --bin keyfold
+
+.PHONY: test
+test: build-tools ## Install what the tests need, and run all of them
+	@scripts/install-test-tools.sh
+	$(CARGO) test --workspace --locked
+
+.PHONY: check
+check: build-tools ## Check format, lints, documentation, imports and dependencies
+	+@scripts/stages.sh $(CHECKS)
+
+.PHONY: check-format
+check-format:
+	$(CARGO) fmt --all --check
+
+.PHONY: check-scripts
+check-scripts:
+	@for script in scripts/*.sh; do sh -n "$$script" || exit 1; done
+	@bash -n .ci/run
+	@if command -v shellcheck >/dev/null; then shellcheck scripts/*.sh .ci/run; fi
+
+.PHONY: check-imports
+check-imports:
+	@scripts/check-imports.sh
+
+.PHONY: check-lints
+check-lints:
+	$(CARGO) clippy --workspace --all-targets --locked --keep-going -- -D warnings
+
+.PHONY: check-docs
+check-docs:
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --lib --no-deps --document-private-items --locked
+
+.PHONY: check-dependencies
+check-dependencies:
+	@scripts/check-dependencies.sh
+
+.PHONY: bench
+bench: build-tools ## Measure, and print each figure beside its floor of the same run
+	$(CARGO) run --release --locked -p keyfold-bench
+
+.PHONY: docs-reference
+docs-reference: build-tools ## Bring docs/settings.md and docs/errors.md up to date with the code
+	UPDATE=1 $(CARGO) test --locked -p keyfold-server --test docs reference
+
+.PHONY: fmt
+fmt: ## Format the code
+	$(CARGO) fmt --all
+
+.PHONY: clean
+clean: ## Remove what was built; the tools that `check` and `test` installed stay
+	find target -mindepth 1 -maxdepth 1 ! -name tools ! -name test-tools -exec rm -rf {} +
+
+.PHONY: build-tools
+build-tools:
+	@scripts/need-build-tools.sh

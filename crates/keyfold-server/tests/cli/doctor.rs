@@ -1,0 +1,288 @@
+//! `keyfold doctor`: what it names, and that it ends with 1 only if something has failed.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::process::Command;
+
+use keyfold_standin::{Behaviour, example_key};
+use serde_json::Value;
+
+use crate::harness::{Done, Folder, Start, gemini};
+
+const NO_KEY: &str = "No API key found";
+const WRONG_KEYS: &str = "Wrong user's keys being used";
+const NOT_SAVING: &str = "Keys not saving to .env";
+const TRACKED: &str = "Keys in version control";
+const SETTINGS: &str = "Settings";
+const DATABASE: &str = "Database and master key";
+
+/// A report, in both forms: they must say the same.
+struct Report {
+    ok: bool,
+    checks: Vec<(String, String, String)>,
+}
+
+#[track_caller]
+fn doctor(folder: &Folder) -> Report {
+    doctor_with(folder, |start| start)
+}
+
+#[track_caller]
+fn doctor_with(folder: &Folder, change: impl Fn(Start) -> Start) -> Report {
+    let json = change(folder.keyfold(&["doctor", "--json"])).run();
+    let text = change(folder.keyfold(&["doctor"])).run();
+    let report = Report::read(&json);
+    assert_eq!(text.out.lines().count(), report.checks.len(), "{text:?}");
+    for (line, (name, outcome, detail)) in text.out.lines().zip(&report.checks) {
+        let mark = if outcome == "failed" { "FAILED" } else { outcome };
+        assert!(line.starts_with(mark) && line.contains(name.as_str()) && line.ends_with(detail.as_str()), "{line}");
+    }
+    let status = i32::from(!report.ok);
+    assert_eq!((json.status.code(), text.status.code()), (Some(status), Some(status)), "{text:?}");
+    assert_eq!(text.err.contains("something is wrong; see above"), !report.ok, "{text:?}");
+    for done in [&json, &text] {
+        done.does_not_tell("S3CR3T").does_not_tell(&gemini(1)).does_not_tell(&gemini(2));
+    }
+    report
+}
+
+impl Report {
+    fn read(done: &Done) -> Self {
+        let json = done.json();
+        let word = |check: &Value, field: &str| check[field].as_str().unwrap().to_owned();
+        let checks = json["checks"].as_array().unwrap().iter();
+        let checks: Vec<_> =
+            checks.map(|check| (word(check, "name"), word(check, "outcome"), word(check, "detail"))).collect();
+        let ok = json["ok"].as_bool().unwrap();
+        assert_eq!(ok, checks.iter().all(|(_, outcome, _)| outcome != "failed"), "{json}");
+        Self { ok, checks }
+    }
+
+    /// Asserts that there is such a check whose detail has these parts.
+    #[track_caller]
+    fn says(&self, name: &str, outcome: &str, parts: &[&str]) -> &Self {
+        let fits = self.checks.iter().any(|check| {
+            check.0 == name && check.1 == outcome && parts.iter().all(|part| check.2.contains(part))
+        });
+        assert!(fits, "{name}, {outcome}, {parts:?}: {:#?}", self.checks);
+        self
+    }
+
+    /// Asserts that these and no others are of that outcome.
+    #[track_caller]
+    fn only(&self, outcome: &str, names: &[&str]) -> &Self {
+        let found: Vec<&str> =
+            self.checks.iter().filter(|check| check.1 == outcome).map(|check| check.0.as_str()).collect();
+        assert_eq!(found, names, "{:#?}", self.checks);
+        self
+    }
+}
+
+fn git(folder: &Folder, arguments: &[&str]) {
+    let mut command = Command::new("git");
+    command.args(arguments).current_dir(&folder.root).env("HOME", &folder.root).env("GIT_CONFIG_NOSYSTEM", "1");
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
+
+/// A folder in which nothing is wrong.
+fn healthy() -> Folder {
+    let folder = Folder::new();
+    fs::create_dir(folder.path("frontend")).unwrap();
+    folder.has_key("gemini", &gemini(1));
+    folder.has_key("copilotkit", &example_key("copilotkit", 1));
+    folder
+}
+
+#[test]
+fn a_fresh_folder_lacks_a_key_and_nothing_has_failed() {
+    let folder = Folder::new();
+    let report = doctor(&folder);
+    let env_file = folder.path(".env").display().to_string();
+    report
+        .says("Mode", "ok", &["local", "nothing sets DEBUG or DEPLOY_ENV"])
+        .says(SETTINGS, "ok", &[])
+        .says(NOT_SAVING, "ok", &[&env_file, "made with the first key"])
+        .says(NOT_SAVING, "warning", &["no frontend folder", "KEYFOLD_FRONTEND_ENV_FILE"])
+        .says(DATABASE, "ok", &["keyfold.db"])
+        .says(NO_KEY, "warning", &["gemini", "keyfold keys set gemini", "GEMINI_API_KEY", &env_file, "https://"])
+        .says(WRONG_KEYS, "ok", &[])
+        .only("failed", &[]);
+    assert!(!folder.path(".env").exists());
+    // With the other preset more keys are required.
+    let report = doctor_with(&folder, |start| start.env("KEYFOLD_ONBOARDING", "alwrity"));
+    for provider in ["gemini", "exa", "copilotkit"] {
+        report.says(NO_KEY, "warning", &[provider]);
+    }
+}
+
+#[test]
+fn a_healthy_folder_has_nothing_but_good() {
+    let folder = healthy();
+    folder.standin.clear();
+    let report = doctor(&folder);
+    report.says(NO_KEY, "ok", &["gemini: ****", "is valid"]).says(NO_KEY, "ok", &["copilotkit", "not verified"]);
+    report.says(NOT_SAVING, "ok", &["/frontend/.env", "read and written"]).only("warning", &[]).only("failed", &[]);
+    assert!(report.ok);
+    assert!(folder.standin.requests().is_empty(), "it asks nobody");
+    // Also beside a server.
+    let server = folder.serve();
+    assert!(doctor(&folder).ok);
+    server.stop();
+}
+
+#[test]
+fn what_decides_the_mode_is_told() {
+    let folder = healthy();
+    doctor_with(&folder, |start| start.env("DEBUG", "true")).says("Mode", "ok", &["local", "of the process"]);
+    folder.write(".env", &format!("{}DEBUG=1\n", folder.read(".env")));
+    let env_file = folder.path(".env").display().to_string();
+    doctor(&folder).says("Mode", "ok", &["local", &env_file]);
+}
+
+#[test]
+fn a_rejected_key_has_failed() {
+    let folder = healthy();
+    folder.standin.always("gemini", Behaviour::status(400, r#"{"error":{"message":"API key not valid"}}"#));
+    folder.keyfold(&["keys", "validate", "gemini"]).run().refused();
+    doctor(&folder).says(NO_KEY, "failed", &["gemini", "refused", "keyfold keys set gemini"]).only("failed", &[NO_KEY]);
+    folder.standin.always("gemini", Behaviour::status(403, r#"{"error":{"message":"SERVICE_DISABLED"}}"#));
+    folder.keyfold(&["keys", "validate", "gemini"]).run().ok();
+    let report = doctor(&folder);
+    report.says(NO_KEY, "warning", &["gemini", "limited", "keyfold keys validate gemini"]).only("failed", &[]);
+}
+
+#[test]
+fn what_is_no_key_has_failed() {
+    let folder = healthy();
+    folder.write(".env", "GEMINI_API_KEY='two S3CR3T words'\n");
+    doctor(&folder).says(NO_KEY, "failed", &["gemini", "no key", "keyfold keys set gemini"]);
+}
+
+#[test]
+fn a_variable_of_the_process_that_hides_the_file_is_a_warning() {
+    let folder = healthy();
+    let report = doctor_with(&folder, |start| start.env("GEMINI_API_KEY", &gemini(2)));
+    report.says(WRONG_KEYS, "warning", &["gemini", "unset"]).only("failed", &[]);
+    assert!(report.ok);
+    // A placeholder hides nothing.
+    doctor_with(&folder, |start| start.env("GEMINI_API_KEY", "your_gemini_key")).says(WRONG_KEYS, "ok", &[]);
+}
+
+#[test]
+fn an_env_file_that_cannot_be_written_has_failed() {
+    let folder = healthy();
+    folder.set_mode(".env", 0o444);
+    let report = doctor(&folder);
+    report.says(NOT_SAVING, "failed", &["/.env is read-only", "chmod u+w"]).only("failed", &[NOT_SAVING]);
+    // It told the truth.
+    let done = folder.keyfold(&["keys", "set", "gemini"]).stdin(&gemini(2)).run();
+    done.refused_with(&["read-only", "Nothing was changed"]);
+    folder.set_mode(".env", 0o600);
+    folder.set_mode("frontend/.env", 0o400);
+    doctor(&folder).says(NOT_SAVING, "failed", &["/frontend/.env is read-only"]).only("failed", &[NOT_SAVING]);
+}
+
+#[test]
+fn an_env_file_that_others_can_read_is_a_warning() {
+    let folder = healthy();
+    folder.set_mode(".env", 0o644);
+    let report = doctor(&folder);
+    report.says(NOT_SAVING, "warning", &["other users", "chmod 600"]).only("failed", &[]);
+}
+
+#[test]
+fn an_env_file_in_a_folder_that_is_not_there_or_closed_has_failed() {
+    let folder = Folder::of_an_ordinary_user();
+    let missing = |start: Start| start.env("KEYFOLD_BACKEND_ENV_FILE", "missing/.env");
+    doctor_with(&folder, missing).says(NOT_SAVING, "failed", &["missing", "make that folder"]);
+    missing(folder.keyfold(&["keys", "set", "gemini"])).stdin(&gemini(1)).run().refused_with(&["missing"]);
+
+    folder.write("closed/.env", "A=1\n");
+    folder.set_mode("closed", 0o555);
+    let closed = |start: Start| start.env("KEYFOLD_BACKEND_ENV_FILE", "closed/.env");
+    doctor_with(&folder, closed).says(NOT_SAVING, "failed", &["closed", "writable"]);
+    closed(folder.keyfold(&["keys", "set", "gemini"])).stdin(&gemini(1)).run().refused_with(&["closed/.env"]);
+    assert_eq!(folder.read("closed/.env"), "A=1\n");
+    folder.set_mode("closed", 0o755);
+    // Made by another user: this one may read it and replace it, but not write it.
+    folder.set_mode("closed/.env", 0o644);
+    if fs::metadata(folder.path("closed")).unwrap().permissions().readonly() {
+        return;
+    }
+    let report = doctor_with(&folder, closed);
+    let can_save = closed(folder.keyfold(&["keys", "set", "gemini"])).stdin(&gemini(1)).run().status.success();
+    assert_eq!(report.checks.iter().all(|(name, outcome, _)| name != NOT_SAVING || outcome != "failed"), can_save);
+}
+
+#[test]
+fn an_env_file_that_git_tracks_has_failed() {
+    let folder = healthy();
+    let untracked = ["ok", "warning"];
+    git(&folder, &["init", "--quiet"]);
+    let report = doctor(&folder);
+    assert!(report.checks.iter().all(|(name, outcome, _)| name != TRACKED && untracked.contains(&outcome.as_str())));
+    git(&folder, &["add", "-f", ".env"]);
+    let advice = format!("git rm --cached {}", folder.path(".env").display());
+    let report = doctor(&folder);
+    report.says(TRACKED, "failed", &[&advice, ".gitignore", "replace the keys"]).only("failed", &[TRACKED]);
+    // A link that is tracked tells nobody a key.
+    git(&folder, &["rm", "--quiet", "--cached", ".env"]);
+    fs::rename(folder.path(".env"), folder.path("kept.env")).unwrap();
+    symlink("kept.env", folder.path(".env")).unwrap();
+    git(&folder, &["add", "-f", ".env"]);
+    assert!(doctor(&folder).ok);
+    git(&folder, &["add", "-f", "kept.env"]);
+    doctor(&folder).says(TRACKED, "failed", &["kept.env"]);
+    // The state directory hides itself from git.
+    git(&folder, &["add", "--all"]);
+    let listed = Command::new("git").args(["ls-files"]).current_dir(&folder.root).output().unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    assert!(listed.contains("kept.env") && !listed.contains(".keyfold"), "{listed}");
+}
+
+#[test]
+fn an_env_file_that_cannot_be_understood_has_failed() {
+    let folder = healthy();
+    folder.write(".env", "A=1\nGEMINI_API_KEY=\"S3CR3T\n");
+    let env_file = folder.path(".env").display().to_string();
+    for debug in ["", "true"] {
+        let report = doctor_with(&folder, |start| start.env("DEBUG", debug));
+        report.says(SETTINGS, "failed", &[&env_file, "line 2"]);
+    }
+    let folder = healthy();
+    folder.write("frontend/.env", "what is this\n");
+    doctor(&folder).says(NOT_SAVING, "failed", &["/frontend/.env", "line 1"]).only("failed", &[NOT_SAVING]);
+}
+
+#[test]
+fn wrong_settings_have_failed_each() {
+    let folder = healthy();
+    let report = doctor_with(&folder, |start| {
+        let start = start.env("KEYFOLD_ONBOARDING", "x").env("KEYFOLD_MASTER_KEY", "S3CR3T");
+        // Those of the listener too: with them the server does not start.
+        start.env("PORT", "eighty").env("HOST", "0.0.0.0")
+    });
+    report.only("failed", &[SETTINGS, SETTINGS, SETTINGS]);
+    report.says(SETTINGS, "failed", &["KEYFOLD_ONBOARDING", "alwrity"]).says(SETTINGS, "failed", &["PORT", "65535"]);
+    report.says(SETTINGS, "failed", &["KEYFOLD_MASTER_KEY", "keyfold master-key generate"]);
+    let report = doctor_with(&folder, |start| start.env("HOST", "0.0.0.0"));
+    report.says(SETTINGS, "failed", &["HOST", "KEYFOLD_LOCAL_TOKEN"]).only("failed", &[SETTINGS]);
+    let report = doctor_with(&folder, |start| start.env("DEBUG", "perhaps"));
+    report.says(SETTINGS, "failed", &["DEBUG", "perhaps"]).only("failed", &[SETTINGS]);
+    let report = doctor_with(&folder, |start| start.env("RENDER", "true"));
+    report.says(SETTINGS, "failed", &["RENDER", "DEPLOY_ENV=render"]);
+    let report = doctor_with(&folder, |start| start.env("DEPLOY_ENV", "render"));
+    report.says("Mode", "ok", &["production"]).says(SETTINGS, "failed", &["DATABASE_URL is missing"]);
+}
+
+#[test]
+fn a_database_or_master_key_that_does_not_open_has_failed() {
+    let folder = healthy();
+    folder.set_mode(".keyfold/master.key", 0o644);
+    doctor(&folder).says(DATABASE, "failed", &["chmod 600"]).only("failed", &[DATABASE]);
+    fs::remove_file(folder.path(".keyfold/master.key")).unwrap();
+    doctor(&folder).says(DATABASE, "failed", &["is gone"]);
+    folder.write(".keyfold/keyfold.db", &"this is no database ".repeat(100));
+    doctor(&folder).says(DATABASE, "failed", &["keyfold.db"]);
+}

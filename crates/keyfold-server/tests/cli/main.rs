@@ -1,0 +1,13 @@
+//! The program `keyfold` as people and other programs start it: the real binary, in a folder of its own, with
+//! an environment that has nothing but what the test gives it, against the providers' stand-in.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "it is a test")]
+
+mod doctor;
+mod faults;
+mod harness;
+mod keys;
+mod run;
+mod serve;
+mod settings;
+mod usage;

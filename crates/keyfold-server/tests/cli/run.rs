@@ -1,0 +1,182 @@
+//! `keyfold run -- COMMAND`: the keys in its environment, and everything else as if it had been started itself.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::MetadataExt;
+
+use keyfold_standin::{example_key, example_key_with};
+use rustix::process::Signal;
+
+use crate::harness::{Done, Folder, gemini};
+
+/// What `env` printed.
+fn variables(done: &Done) -> BTreeMap<String, String> {
+    let pairs = done.ok().lines().filter_map(|line| line.split_once('='));
+    pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+#[test]
+fn the_command_gets_the_users_keys_and_nobody_elses() {
+    let folder = Folder::new();
+    let (in_file, of_process) = (gemini(1), example_key("openai", 1));
+    folder.write(".env", &format!("GEMINI_API_KEY='{in_file}'\nSOMETHING=else\nEXA_API_KEY=your_exa_key\n"));
+    let done = folder
+        .keyfold(&["run", "--", "env"])
+        .env("OPENAI_API_KEY", &of_process)
+        // Another name of Gemini's variable, with somebody else's key.
+        .env("GOOGLE_API_KEY", &gemini(9))
+        // Names of providers for which there is no key.
+        .env("COHERE_API_KEY", "somebody-elses-key-of-cohere")
+        .env("HUGGING_FACE_HUB_TOKEN", "hf_somebodyElses")
+        .env("ANTHROPIC_API_KEY", "")
+        .env("TAVILY_API_KEY", "<your key>")
+        .env("UNRELATED_API_KEY", "kept")
+        .run();
+    let seen = variables(&done);
+    let get = |name: &str| seen.get(name).map(String::as_str);
+    assert_eq!(get("GEMINI_API_KEY"), Some(in_file.as_str()));
+    assert_eq!(get("GOOGLE_API_KEY"), Some(in_file.as_str()));
+    // In local mode a variable of the process is the user's own key.
+    assert_eq!(get("OPENAI_API_KEY"), Some(of_process.as_str()));
+    assert_eq!(get("UNRELATED_API_KEY"), Some("kept"));
+    assert!(get("PATH").is_some());
+    let removed = [
+        "COHERE_API_KEY", "CO_API_KEY", "HUGGING_FACE_HUB_TOKEN", "HF_TOKEN", "ANTHROPIC_API_KEY", "TAVILY_API_KEY",
+        "EXA_API_KEY", "SOMETHING",
+    ];
+    for name in removed {
+        assert_eq!(get(name), None, "{name}");
+    }
+    assert_eq!(done.err, "");
+}
+
+#[test]
+fn a_variable_of_the_process_wins_over_the_file_in_all_its_names() {
+    let folder = Folder::new();
+    folder.write(".env", &format!("CO_API_KEY={}\n", example_key("cohere", 1)));
+    let mine = example_key("cohere", 2);
+    let seen = variables(&folder.keyfold(&["run", "--", "env"]).env("CO_API_KEY", &mine).run());
+    assert_eq!((&seen["CO_API_KEY"], &seen["COHERE_API_KEY"]), (&mine, &mine));
+}
+
+#[test]
+fn the_exit_status_is_the_commands() {
+    let folder = Folder::new();
+    for status in [0, 1, 2, 3, 77, 255] {
+        let done = folder.keyfold(&["run", "--", "sh", "-c", &format!("exit {status}")]).run();
+        assert_eq!(done.status.code(), Some(status));
+    }
+    // Its own words need no `--`.
+    let done = folder.keyfold(&["run", "sh", "-c", "exit 3"]).run();
+    assert_eq!(done.status.code(), Some(3));
+    for (signal, number) in [("TERM", 15), ("KILL", 9), ("PIPE", 13), ("XFSZ", 25)] {
+        let done = folder.keyfold(&["run", "--", "sh", "-c", &format!("kill -{signal} $$; exit 5")]).run();
+        assert_eq!((done.status.code(), done.signal()), (None, Some(number)), "{signal}");
+    }
+}
+
+#[test]
+fn input_output_and_signals_are_the_commands() {
+    let folder = Folder::new();
+    folder.has_key("gemini", &gemini(1));
+    let text = "line one\nline two without end";
+    let done = folder.keyfold(&["run", "--", "cat"]).stdin(text).run();
+    assert_eq!((done.ok(), done.err.as_str()), (text, ""));
+    let done = folder.keyfold(&["run", "--", "sh", "-c", "echo out; echo err >&2"]).run();
+    assert_eq!((done.ok(), done.err.as_str()), ("out\n", "err\n"));
+
+    for (signal, number) in [(Signal::TERM, 15), (Signal::INT, 2), (Signal::HUP, 1)] {
+        let mut process = folder.keyfold(&["run", "--", "cat"]).spawn();
+        // It answers, so it runs.
+        process.stdin().write_all(b"ready\n").unwrap();
+        let mut line = String::new();
+        let mut stdout = BufReader::new(process.stdout());
+        stdout.read_line(&mut line).unwrap();
+        assert_eq!(line, "ready\n");
+        let name = fs::read_to_string(format!("/proc/{}/comm", process.id())).unwrap();
+        assert_eq!(name, "cat\n", "the command has taken the place of Keyfold");
+        process.signal(signal);
+        assert_eq!(process.end().signal(), Some(number));
+    }
+}
+
+#[test]
+fn a_command_that_cannot_be_run_is_told() {
+    let folder = Folder::new();
+    folder.has_key("gemini", &gemini(1));
+    folder.write("script.sh", "#!/bin/sh\n");
+    for (command, why) in [("no-such-command", "No such file"), ("./script.sh", "ermission denied"), (".", "ermission denied")] {
+        let done = folder.keyfold(&["run", "--", command]).run();
+        done.does_not_tell(&gemini(1)).refused_with(&[&format!("cannot run {command}"), why]);
+        assert_eq!(done.out, "");
+    }
+}
+
+#[test]
+fn without_any_key_it_says_so_beside_the_commands_output() {
+    let folder = Folder::new();
+    let done = folder.keyfold(&["run", "--", "echo", "its own"]).run();
+    assert_eq!(done.ok(), "its own\n");
+    assert!(done.err.contains("No API key found") && done.err.contains("keyfold keys set"), "{done:?}");
+}
+
+#[test]
+fn a_key_that_cannot_be_read_stops_it_before_the_command() {
+    let folder = Folder::new();
+    folder.write(".env", "GEMINI_API_KEY='two S3CR3T words'\n");
+    let done = folder.keyfold(&["run", "--", "touch", "started"]).run();
+    done.does_not_tell("S3CR3T").refused_with(&["Google Gemini", "line 1"]);
+    assert!(!folder.path("started").exists());
+}
+
+#[test]
+fn nothing_new_is_left_on_disk_and_no_provider_is_asked() {
+    let folder = Folder::new();
+    let key = example_key_with("gemini", "QUOTA");
+    folder.has_key("gemini", &key);
+    folder.standin.clear();
+    let (before, env) = (folder.files(), folder.read(".env"));
+    folder.keyfold(&["run", "--", "true"]).run().ok();
+    assert_eq!(folder.files(), before);
+    assert_eq!(folder.read(".env"), env);
+    assert_eq!(folder.files_with(&key), [".env"]);
+    assert!(folder.standin.requests().is_empty());
+    // The use is noted.
+    assert!(folder.listed("gemini")["last_used_at"].is_string());
+}
+
+#[test]
+fn it_works_beside_a_running_server() {
+    let folder = Folder::new();
+    let server = folder.serve();
+    assert_eq!(server.put_key("gemini", &gemini(1)).status, 201);
+    let done = folder.keyfold(&["run", "--", "sh", "-c", "echo $GEMINI_API_KEY"]).run();
+    assert_eq!(done.ok().trim(), gemini(1));
+    server.stop();
+}
+
+#[test]
+fn limits_and_signals_are_given_back_to_the_command() {
+    // What Keyfold changes for itself: core dumps, and how some signals are met.
+    let folder = Folder::of_an_ordinary_user();
+    let look = "grep core /proc/self/limits; grep -E '^Sig(Blk|Ign|Cgt)' /proc/self/status";
+    let with_cores = ["sh", "-c", "ulimit -S -c \"$(ulimit -H -c)\"; exec \"$@\"", "sh"];
+    let through = folder.keyfold_through(&with_cores, &["run", "--", "sh", "-c", look]).run();
+    // The same command without Keyfold.
+    let plain = folder.keyfold_through(&[&with_cores[..], &["sh", "-c", look, "--"]].concat(), &[]).run();
+    assert_eq!(through.ok(), plain.ok());
+    // It belongs to its user again: it can be traced, and may dump its core.
+    let done = folder.keyfold(&["run", "--", "sh", "-c", "stat -c %u /proc/$$/environ; id -u"]).run();
+    let owners: Vec<&str> = done.ok().lines().collect();
+    assert_eq!(owners[0], owners[1]);
+    assert_eq!(owners[1], fs::metadata(&folder.root).unwrap().uid().to_string());
+}
+
+#[test]
+fn a_lower_limit_of_core_dumps_stays() {
+    let folder = Folder::new();
+    let through = ["sh", "-c", "ulimit -S -c 0; exec \"$@\"", "sh"];
+    let done = folder.keyfold_through(&through, &["run", "--", "sh", "-c", "ulimit -S -c"]).run();
+    assert_eq!(done.ok(), "0\n");
+}

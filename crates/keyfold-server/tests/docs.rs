@@ -1,0 +1,358 @@
+//! The documentation: its references are those of the code, its links lead somewhere, what it names exists, and
+//! its commands work.
+//!
+//! A block that begins with ```` ```sh run ```` is run: all such blocks of a file, in order, in a folder of their
+//! own, against a `keyfold serve` of their own and the providers' stand-in. In them `http://127.0.0.1:8000` stands
+//! for wherever that Keyfold listens, and `YOUR_GEMINI_KEY` for a key that the stand-in takes for Gemini.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "it is a test")]
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+
+use keyfold::settings::{Kind, SETTINGS};
+use keyfold_server::problem::CODES;
+use keyfold_standin::{PROVIDERS, Standin, example_key};
+use tempfile::TempDir;
+
+mod reference {
+    use super::*;
+
+    #[test]
+    fn settings_are_those_of_the_catalogue() {
+        const BEGIN: &str = "<!-- The table is made by `make docs-reference`. -->\n";
+        let path = root().join("docs/settings.md");
+        let text = read(&path);
+        let (before, _) = text.split_once(BEGIN).unwrap();
+        check_or_update(&path, &text, &format!("{before}{BEGIN}\n{}", settings_table()));
+    }
+
+    #[test]
+    fn every_error_code_is_explained() {
+        let path = root().join("docs/errors.md");
+        let text = read(&path);
+        let mut sections = text.split("\n## ");
+        let mut wanted = sections.next().unwrap().to_owned();
+        let sections: Vec<&str> = sections.collect();
+        for (code, status, title) in CODES {
+            let heading = format!("`{code}`\n");
+            let found = sections.iter().find_map(|section| section.strip_prefix(&heading));
+            // The line below the heading is made from the table; the rest is written by hand.
+            let words = found.and_then(|section| section.trim_start().split_once("\n\n"));
+            let words = words.map_or("Not explained yet.", |(_, words)| words.trim());
+            write!(wanted, "\n## {heading}\n{} · {title}\n\n{words}\n", status.as_u16()).unwrap();
+        }
+        assert!(
+            !wanted.contains("Not explained yet.") || updating(),
+            "a code is not explained in docs/errors.md"
+        );
+        check_or_update(&path, &text, &wanted);
+    }
+
+    fn settings_table() -> String {
+        let sources = sources();
+        let mut table = String::from("| variable | meaning | default |\n| --- | --- | --- |\n");
+        for setting in SETTINGS {
+            let cell = |text: &str| text.replace('|', "\\|");
+            let secret = if setting.kind == Kind::Secret { " (secret)" } else { "" };
+            let is_read = sources.iter().any(|source| source.contains(&format!("\"{}\"", setting.name)));
+            let unread = if is_read { "" } else { "; *without effect in this version*" };
+            writeln!(
+                table,
+                "| `{}`{secret} | {}{unread} | {} |",
+                setting.name,
+                cell(setting.meaning),
+                cell(setting.default)
+            )
+            .unwrap();
+        }
+        table
+    }
+
+    /// The code, without the catalogue itself and without tests.
+    fn sources() -> Vec<String> {
+        let mut files = vec![];
+        for folder in ["crates/keyfold/src", "crates/keyfold-server/src"] {
+            files_below(&root().join(folder), "rs", &mut files);
+        }
+        files.retain(|file| !file.ends_with("settings/catalogue.rs") && !file.ends_with("tests.rs"));
+        files.iter().map(|file| read(file)).collect()
+    }
+
+    fn updating() -> bool {
+        // The switch of `make docs-reference`.
+        #[expect(clippy::disallowed_methods, reason = "a switch of this test, no setting")]
+        std::env::var_os("UPDATE").is_some()
+    }
+
+    fn check_or_update(path: &Path, is: &str, wanted: &str) {
+        if updating() {
+            fs::write(path, wanted).unwrap();
+        } else {
+            assert!(is == wanted, "{} is out of date; run `make docs-reference`", path.display());
+        }
+    }
+}
+
+#[test]
+fn links_lead_somewhere() {
+    for document in documents() {
+        let text = read(&document);
+        for target in links(&text) {
+            if target.starts_with("http:") || target.starts_with("https:") {
+                continue;
+            }
+            let (file, anchor) =
+                target.split_once('#').map_or((target, None), |(file, anchor)| (file, Some(anchor)));
+            let linked =
+                if file.is_empty() { document.clone() } else { document.parent().unwrap().join(file) };
+            assert!(linked.exists(), "{} links to {target}, which is not there", document.display());
+            if let Some(anchor) = anchor {
+                let anchors = anchors(&read(&linked));
+                assert!(
+                    anchors.contains(anchor),
+                    "{} links to {target}; there are {anchors:?}",
+                    document.display()
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn variables_and_make_targets_exist() {
+    let makefile = read(&root().join("Makefile"));
+    for document in documents() {
+        let text = read(&document);
+        for name in words(&text).filter(|word| word.starts_with("KEYFOLD_") && !word.ends_with('_')) {
+            let plain = name.strip_suffix("_FILE").unwrap_or(name);
+            let known = SETTINGS.iter().any(|setting| {
+                setting.name == name || (setting.name == plain && setting.kind == Kind::Secret)
+            });
+            let address = name.starts_with("KEYFOLD_PROVIDER_") && name.ends_with("_BASE_URL");
+            assert!(known || address, "{} names {name}, which is no setting", document.display());
+        }
+        for (before, after) in text.match_indices("make ").map(|(at, _)| text.split_at(at)) {
+            let begins_its_line = before.rsplit('\n').next().is_some_and(|line| line.trim().is_empty());
+            if begins_its_line || before.ends_with('`') {
+                let target = words(&after["make ".len()..]).next().unwrap_or_default();
+                assert!(
+                    makefile.contains(&format!("\n{target}:")),
+                    "{} names `make {target}`, which is not there",
+                    document.display()
+                );
+            }
+        }
+    }
+}
+
+/// SECURITY.md promises something only together with the test that fails without it.
+#[test]
+fn every_promise_names_a_test_that_exists() {
+    let mut files = vec![];
+    files_below(&root().join("crates"), "rs", &mut files);
+    let code: String = files.iter().map(|file| read(file)).collect();
+    let text = read(&root().join("SECURITY.md"));
+    let (_, promises) = text.split_once("| promise | test |\n| --- | --- |\n").unwrap();
+    let promises: Vec<&str> = promises.lines().take_while(|line| line.starts_with('|')).collect();
+    assert!(promises.len() > 10, "the table of promises was not found");
+    for promise in promises {
+        let tests: Vec<&str> =
+            promise.trim_end_matches([' ', '|']).rsplit('|').next().unwrap().split('`').collect();
+        assert!(tests.len() >= 3, "a promise without a test: {promise}");
+        for test in tests.iter().skip(1).step_by(2) {
+            let there = code.contains(&format!("fn {test}("));
+            assert!(there, "SECURITY.md names the test {test}, which does not exist");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_work() {
+    let mut documents_with_commands = 0;
+    for document in documents() {
+        let text = read(&document);
+        let blocks = runnable(&text);
+        if blocks.is_empty() {
+            continue;
+        }
+        documents_with_commands += 1;
+        let standin = Standin::start().await;
+        let ran = tokio::task::spawn_blocking(move || {
+            let example = Example::start(&standin);
+            for (line, block) in blocks {
+                example.run(&block, &format!("{}:{line}", document.display()));
+            }
+        });
+        if let Err(error) = ran.await {
+            std::panic::resume_unwind(error.into_panic());
+        }
+    }
+    assert!(documents_with_commands > 0, "no runnable block was found");
+}
+
+/// A folder with a Keyfold that serves from it, for the commands of one document.
+struct Example {
+    folder: TempDir,
+    variables: Vec<(String, String)>,
+    serving: Child,
+    url: String,
+}
+
+impl Example {
+    fn start(standin: &Standin) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let home = folder.path().join("home");
+        fs::create_dir_all(folder.path().join("project/frontend")).unwrap();
+        fs::create_dir(&home).unwrap();
+        // An error of the server is an error of the command.
+        fs::write(home.join(".curlrc"), "fail-with-body\nsilent\nshow-error\nnoproxy = *\nmax-time = 60\n")
+            .unwrap();
+        let mut variables: Vec<(String, String)> = vec![
+            ("DEBUG".into(), "true".into()),
+            ("PORT".into(), "0".into()),
+            ("KEYFOLD_METRICS_ADDR".into(), "off".into()),
+            ("PATH".into(), path_with_keyfold()),
+            ("HOME".into(), home.display().to_string()),
+            ("CURL_HOME".into(), home.display().to_string()),
+        ];
+        for provider in PROVIDERS {
+            let name = format!("KEYFOLD_PROVIDER_{}_BASE_URL", provider.to_uppercase());
+            variables.push((name, standin.base_url(provider)));
+        }
+        let mut serving = Command::new(env!("CARGO_BIN_EXE_keyfold"))
+            .arg("serve")
+            .current_dir(folder.path().join("project"))
+            .env_clear()
+            .envs(variables.iter().cloned())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (found, ready) = mpsc::channel();
+        let said = BufReader::new(serving.stderr.take().unwrap());
+        // Read to the end, so that the program never waits for a reader.
+        thread::spawn(move || {
+            for line in said.lines().map_while(Result::ok) {
+                if let Some((_, url)) = line.split_once("ready at ") {
+                    let _ = found.send(url.trim().to_owned());
+                }
+            }
+        });
+        let url = ready.recv().unwrap();
+        Self { folder, variables, serving, url }
+    }
+
+    fn run(&self, block: &str, place: &str) {
+        let mut script = block.replace("http://127.0.0.1:8000", &self.url);
+        for provider in PROVIDERS {
+            script =
+                script.replace(&format!("YOUR_{}_KEY", provider.to_uppercase()), &example_key(provider, 1));
+        }
+        let output = Command::new("sh")
+            .args(["-eu", "-c", &script])
+            .current_dir(self.folder.path().join("project"))
+            .env_clear()
+            .envs(self.variables.iter().cloned())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{place}: a command failed ({})\n{script}\n{}{}",
+            output.status,
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+}
+
+impl Drop for Example {
+    fn drop(&mut self) {
+        let _ = self.serving.kill();
+        let _ = self.serving.wait();
+    }
+}
+
+fn path_with_keyfold() -> String {
+    let program = Path::new(env!("CARGO_BIN_EXE_keyfold"));
+    #[expect(clippy::disallowed_methods, reason = "where sh, curl and the rest are")]
+    let path = std::env::var("PATH").unwrap();
+    format!("{}:{path}", program.parent().unwrap().display())
+}
+
+/// The runnable blocks, each with its line.
+fn runnable(text: &str) -> Vec<(usize, String)> {
+    let mut blocks = vec![];
+    let mut lines = text.lines().enumerate();
+    while let Some((number, line)) = lines.next() {
+        if line.trim() == "```sh run" {
+            let block = lines.by_ref().map(|(_, line)| line).take_while(|line| line.trim() != "```");
+            blocks.push((number + 1, block.collect::<Vec<_>>().join("\n")));
+        }
+    }
+    blocks
+}
+
+/// The targets of Markdown links.
+fn links(text: &str) -> impl Iterator<Item = &str> {
+    text.match_indices("](").filter_map(|(at, _)| text[at + 2..].split_once(')').map(|(target, _)| target))
+}
+
+/// The anchors of a document's headings, as GitHub makes them.
+fn anchors(text: &str) -> BTreeSet<String> {
+    let headings = text.lines().filter(|line| line.starts_with('#'));
+    headings
+        .map(|heading| {
+            let heading = heading.trim_start_matches('#').trim().to_lowercase();
+            heading
+                .chars()
+                .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'))
+                .map(|c| if c == ' ' { '-' } else { c })
+                .collect()
+        })
+        .collect()
+}
+
+/// Runs of letters, digits, `-` and `_`.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '-')).filter(|word| !word.is_empty())
+}
+
+/// Every Markdown file that is ours to keep.
+fn documents() -> Vec<PathBuf> {
+    let mut documents = vec![];
+    for entry in fs::read_dir(root()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "md") {
+            documents.push(path);
+        }
+    }
+    files_below(&root().join("docs"), "md", &mut documents);
+    documents.sort();
+    documents
+}
+
+fn files_below(folder: &Path, extension: &str, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files_below(&path, extension, found);
+        } else if path.extension().is_some_and(|has| has == extension) {
+            found.push(path);
+        }
+    }
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+}

@@ -1,0 +1,21 @@
+//! The HTTP interface in local mode, over a real connection and against the providers' stand-in.
+//! The files are named as those in `src`, `src/routes` and `src/middleware`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod config;
+mod frontend_env;
+mod generate;
+mod health;
+mod json_body;
+mod keys;
+mod middleware;
+mod onboarding;
+mod openapi;
+mod providers;
+mod research;
+mod router;
+mod serve;
+mod web;

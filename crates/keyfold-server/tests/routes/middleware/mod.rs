@@ -1,0 +1,6 @@
+//! What happens around every handler.
+
+mod header_limit;
+mod local_guard;
+mod request_scope;
+mod security_headers;
