@@ -25,7 +25,7 @@ build: build-tools ## Build the program: target/release/keyfold
 .PHONY: test
 test: build-tools ## Install what the tests need, and run all of them
 	@scripts/install-test-tools.sh
-	$(CARGO) test --workspace --locked
+	$(CARGO) test --workspace --locked --no-fail-fast
 
 .PHONY: check
 check: build-tools ## Check format, lints, documentation, imports and dependencies

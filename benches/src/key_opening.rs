@@ -35,7 +35,9 @@ pub(crate) async fn measure() {
         by_name.push(nanoseconds(CALLS, || drop(black_box(keys.get("gemini").unwrap()))));
     }
     let floor = median(floors);
-    heading("Opening a user's key, its rows in memory (floor: one AES-256-GCM open of 64 bytes, key schedule kept)");
+    heading(
+        "Opening a user's key, its rows in memory (floor: one AES-256-GCM open of 64 bytes, key schedule kept)",
+    );
     line("open(provider)", median(opened), floor, "ns", "aim: ratio 3 or less");
     line("get(\"gemini\")", median(by_name), floor, "ns", "");
     drop(keys);

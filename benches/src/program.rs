@@ -62,7 +62,8 @@ fn binary() -> PathBuf {
 pub(crate) async fn measure() {
     let client = Client::builder().no_proxy().tcp_nodelay(true).build().unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let standin = Standin::start_with(keyfold_standin::Options { record: false, ..Default::default() }).await.unwrap();
+    let standin =
+        Standin::start_with(keyfold_standin::Options { record: false, ..Default::default() }).await.unwrap();
     let base = standin.base_url("gemini");
 
     heading("The program");

@@ -22,7 +22,12 @@ pub(crate) fn nanoseconds(calls: u32, mut call: impl FnMut()) -> f64 {
 
 /// The share `part` (0 to 1) of sorted durations, in microseconds.
 pub(crate) fn percentile(sorted: &[Duration], part: f64) -> f64 {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "an index")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "an index"
+    )]
     let index = ((sorted.len() - 1) as f64 * part).round() as usize;
     sorted[index].as_secs_f64() * 1e6
 }
@@ -33,7 +38,10 @@ pub(crate) fn heading(text: &str) {
 
 /// A figure, its floor and the ratio of the two.
 pub(crate) fn line(name: &str, figure: f64, floor: f64, unit: &str, aim: &str) {
-    println!("  {name:<44} {figure:>10.1} {unit:<3} floor {floor:>10.1} {unit:<3} ratio {:>6.2}   {aim}", figure / floor);
+    println!(
+        "  {name:<44} {figure:>10.1} {unit:<3} floor {floor:>10.1} {unit:<3} ratio {:>6.2}   {aim}",
+        figure / floor
+    );
 }
 
 /// A figure that has no floor.

@@ -87,7 +87,8 @@ async fn read(headers: &HeaderMap, mut body: Body, app: &App) -> Result<Zeroizin
     let mut bytes = Zeroizing::new(Vec::with_capacity(length.unwrap_or(USUAL_BODY)));
     let reading = async {
         while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|_| Problem::malformed("The request's body broke off. Send it again."))?;
+            let frame =
+                frame.map_err(|_| Problem::malformed("The request's body broke off. Send it again."))?;
             let Ok(data) = frame.into_data() else { continue };
             if bytes.len() + data.len() > BODY_LIMIT {
                 return Err(too_large());

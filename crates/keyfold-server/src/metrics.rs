@@ -37,7 +37,12 @@ impl Metrics {
         let duration: Family<RequestLabels, Histogram, fn() -> Histogram> =
             Family::new_with_constructor(|| Histogram::new(BUCKETS));
         registry.register("http_requests", "Requests answered", requests.clone());
-        registry.register_with_unit("http_request_duration", "Time to the head of the answer", Unit::Seconds, duration.clone());
+        registry.register_with_unit(
+            "http_request_duration",
+            "Time to the head of the answer",
+            Unit::Seconds,
+            duration.clone(),
+        );
         Self { registry: Arc::new(registry), requests, duration }
     }
 

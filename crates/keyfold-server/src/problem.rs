@@ -81,7 +81,9 @@ impl Problem {
     pub(crate) fn new(code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
         let known = CODES.iter().find(|(known, ..)| *known == code);
         let (status, title) = known
-            .map_or((StatusCode::INTERNAL_SERVER_ERROR, "Internal error"), |(_, status, title)| (*status, *title));
+            .map_or((StatusCode::INTERNAL_SERVER_ERROR, "Internal error"), |(_, status, title)| {
+                (*status, *title)
+            });
         Self(Box::new(Parts {
             code,
             status,

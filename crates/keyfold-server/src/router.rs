@@ -26,11 +26,14 @@ use crate::routes::{config, frontend_env, generate, health, keys, onboarding, op
 use crate::web;
 
 #[derive(OpenApi)]
-#[openapi(components(schemas(ProblemBody)), info(
-    title = "Keyfold",
-    description = "Each user brings their own provider keys, and every call made for a user uses exactly that user's key. Errors are `application/problem+json` (RFC 9457) with a stable `code`.",
-    license(name = "Apache-2.0", identifier = "Apache-2.0")
-))]
+#[openapi(
+    components(schemas(ProblemBody)),
+    info(
+        title = "Keyfold",
+        description = "Each user brings their own provider keys, and every call made for a user uses exactly that user's key. Errors are `application/problem+json` (RFC 9457) with a stable `code`.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0")
+    )
+)]
 struct Api;
 
 /// The described part of the API: everything that programs call.
@@ -107,9 +110,14 @@ pub fn router(app: &App) -> Router {
         .route("/assets/overview.js", get(web::overview_script))
         .route("/assets/docs.js", get(web::docs_script));
     api.merge(pages)
-        .fallback(|| async { Problem::new("not_found", "There is nothing at this address. /docs lists what there is.") })
+        .fallback(|| async {
+            Problem::new("not_found", "There is nothing at this address. /docs lists what there is.")
+        })
         .method_not_allowed_fallback(|| async {
-            Problem::new("method_not_allowed", "This address exists, but not for this method. The Allow header lists those that work.")
+            Problem::new(
+                "method_not_allowed",
+                "This address exists, but not for this method. The Allow header lists those that work.",
+            )
         })
         // A layer added later is further out.
         .layer(from_fn_with_state(app.clone(), check_token))

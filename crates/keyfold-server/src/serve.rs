@@ -60,7 +60,9 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: 
         let router = router.clone();
         let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
             let router = router.clone();
-            async move { Ok::<_, Infallible>(router.oneshot(request).await.unwrap_or_else(|never| match never {})) }
+            async move {
+                Ok::<_, Infallible>(router.oneshot(request).await.unwrap_or_else(|never| match never {}))
+            }
         });
         let connection = graceful.watch(builder.serve_connection(TokioIo::new(stream), service));
         tokio::spawn(async move {
@@ -71,6 +73,9 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: 
     }
     drop(listener);
     if tokio::time::timeout(limits.stop, graceful.shutdown()).await.is_err() {
-        tracing::warn!(seconds = limits.stop.as_secs(), "answers were still under way when the time to stop was over");
+        tracing::warn!(
+            seconds = limits.stop.as_secs(),
+            "answers were still under way when the time to stop was over"
+        );
     }
 }

@@ -170,7 +170,20 @@ async fn keys_stand_in_the_env_files_and_nowhere_else() {
     let data = json!({ "data": { "api_keys": { "gemini": gemini } } });
     assert_eq!(ask(Method::POST, "/api/onboarding/step/1/complete".into(), Some(data)).await, 200);
     keys.push(gemini.clone());
-    for path in ["init", "status", "progress", "config", "resume", "summary", "step/1", "step/1/validate", "api-keys", "api-keys/onboarding", "api-keys/validate", "providers"] {
+    for path in [
+        "init",
+        "status",
+        "progress",
+        "config",
+        "resume",
+        "summary",
+        "step/1",
+        "step/1/validate",
+        "api-keys",
+        "api-keys/onboarding",
+        "api-keys/validate",
+        "providers",
+    ] {
         assert_eq!(ask(Method::GET, format!("/api/onboarding/{path}"), None).await, 200, "{path}");
     }
     ask(Method::POST, "/api/onboarding/complete".into(), None).await;
@@ -181,14 +194,26 @@ async fn keys_stand_in_the_env_files_and_nowhere_else() {
     // Mistakes: keys in wrong places. A body that is no JSON, a wrong type, a path, a query.
     let stray = example_key("openai", 4006);
     keys.push(stray.clone());
-    for body in [json!(stray), json!([stray]), json!({ "key": { stray.as_str(): 1 } }), json!({ stray.as_str(): 1 }), json!({ "key": [stray] })] {
+    for body in [
+        json!(stray),
+        json!([stray]),
+        json!({ "key": { stray.as_str(): 1 } }),
+        json!({ stray.as_str(): 1 }),
+        json!({ "key": [stray] }),
+    ] {
         assert!(ask(Method::PUT, "/api/keys/openai".into(), Some(body)).await.is_client_error());
     }
     assert_eq!(ask(Method::PUT, format!("/api/keys/{stray}"), Some(json!({ "key": stray }))).await, 404);
     assert_eq!(ask(Method::GET, format!("/{stray}?key={stray}"), None).await, 404);
     assert_eq!(ask(Method::GET, format!("/api/keys?key={stray}"), None).await, 200);
-    ask(Method::POST, "/api/generate".into(), Some(json!({ "prompt": "x", "provider": stray, "model": stray }))).await;
-    ask(Method::POST, "/api/generate".into(), Some(json!({ "prompt": "x", "model": format!("{stray} ") }))).await;
+    ask(
+        Method::POST,
+        "/api/generate".into(),
+        Some(json!({ "prompt": "x", "provider": stray, "model": stray })),
+    )
+    .await;
+    ask(Method::POST, "/api/generate".into(), Some(json!({ "prompt": "x", "model": format!("{stray} ") })))
+        .await;
 
     // Providers that fail in every way, and one that repeats the key that it got.
     let used = example_key("gemini", 4004);
@@ -197,6 +222,11 @@ async fn keys_stand_in_the_env_files_and_nowhere_else() {
         Behaviour::status(400, &repeats),
         Behaviour::status(500, &repeats),
         Behaviour::status(429, &repeats),
+        // Failures that are told inside an answer that looks like a success.
+        Behaviour::status(200, format!(r#"{{"error":{{"message":"bad key {used}"}}}}"#)),
+        Behaviour::status(200, format!("data: {{\"error\":{{\"message\":\"bad key {used}\"}}}}\n\n")),
+        Behaviour::status(200, format!(r#"{{"promptFeedback":{{"blockReason":"{used}"}}}}"#)),
+        Behaviour::status_with(429, &[("retry-after", &used)], "{}"),
         Behaviour::status_with(302, &[("location", &format!("https://evil.invalid/?key={used}"))], ""),
         Behaviour::NotJson,
         Behaviour::InvalidJson,
@@ -223,7 +253,11 @@ async fn keys_stand_in_the_env_files_and_nowhere_else() {
     // Broken .env files: the line that cannot be read holds a key.
     let env_file = dir.path().join(".env");
     let intact = std::fs::read_to_string(&env_file).unwrap();
-    for broken in [format!("{intact}{stray}\n"), format!("{intact}GEMINI_API_KEY='{stray}\n"), format!("{intact}GEMINI_API_KEY={stray} and more\n")] {
+    for broken in [
+        format!("{intact}{stray}\n"),
+        format!("{intact}GEMINI_API_KEY='{stray}\n"),
+        format!("{intact}GEMINI_API_KEY={stray} and more\n"),
+    ] {
         std::fs::write(&env_file, broken).unwrap();
         ask(Method::GET, "/api/keys".into(), None).await;
         ask(Method::POST, "/api/generate".into(), Some(json!({ "prompt": "x" }))).await;
@@ -266,7 +300,8 @@ async fn the_write_ahead_log_of_a_killed_program_holds_no_key() {
     let mut program = Program::start(dir.path(), &standin);
     let keys: Vec<String> = (4010..4020).map(|n| example_key("gemini", n)).collect();
     for key in &keys {
-        let (status, text) = ask(&program, Method::PUT, "/api/keys/gemini", Some(json!({ "key": key }))).await;
+        let (status, text) =
+            ask(&program, Method::PUT, "/api/keys/gemini", Some(json!({ "key": key }))).await;
         assert!(status.is_success(), "{text}");
     }
     program.child.kill().unwrap();

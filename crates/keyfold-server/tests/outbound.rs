@@ -20,7 +20,11 @@ use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
 async fn save(dir: &Path, key: &str, variables: &[(&str, &str)]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_keyfold"));
     command.args(["keys", "set", "gemini"]).current_dir(dir).env_clear().env("DEBUG", "true");
-    command.envs(variables.iter().copied()).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .envs(variables.iter().copied())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let line = format!("{key}\n");
     let run = move || {
         let mut child = command.spawn().unwrap();
@@ -70,8 +74,12 @@ async fn what_stays_on_this_machine_never_goes_through_a_proxy() {
     let base = standin.base_url("gemini");
     // Nothing answers there: a request through it would fail.
     let proxy = keyfold_standin::refused_port();
-    let variables =
-        [("HTTP_PROXY", proxy.as_str()), ("http_proxy", &proxy), ("ALL_PROXY", &proxy), ("KEYFOLD_PROVIDER_GEMINI_BASE_URL", &base)];
+    let variables = [
+        ("HTTP_PROXY", proxy.as_str()),
+        ("http_proxy", &proxy),
+        ("ALL_PROXY", &proxy),
+        ("KEYFOLD_PROVIDER_GEMINI_BASE_URL", &base),
+    ];
     let output = save(dir.path(), &example_key("gemini", 1), &variables).await;
     assert!(String::from_utf8(output.stdout).unwrap().contains("valid"));
     assert_eq!(standin.requests_for("gemini").len(), 1);
@@ -85,7 +93,10 @@ async fn a_certificate_counts_only_if_the_systems_roots_vouch_for_it() {
     std::fs::write(&roots, cert.pem()).unwrap();
     let config = ServerConfig::builder()
         .with_no_client_auth()
-        .with_single_cert(vec![cert.der().clone()], PrivatePkcs8KeyDer::from(signing_key.serialize_der()).into())
+        .with_single_cert(
+            vec![cert.der().clone()],
+            PrivatePkcs8KeyDer::from(signing_key.serialize_der()).into(),
+        )
         .unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("https://localhost:{}", listener.local_addr().unwrap().port());
@@ -112,7 +123,10 @@ async fn a_certificate_counts_only_if_the_systems_roots_vouch_for_it() {
     assert!(String::from_utf8(refused.stdout).unwrap().contains("could not be reached"));
     let vouched = [address[0], ("SSL_CERT_FILE", roots.to_str().unwrap())];
     let accepted = save(dir.path(), &key, &vouched).await;
-    assert!(String::from_utf8(accepted.stdout).unwrap().contains("valid"), "the system's roots were not used");
+    assert!(
+        String::from_utf8(accepted.stdout).unwrap().contains("valid"),
+        "the system's roots were not used"
+    );
     let heads = heads.await.unwrap();
     assert_eq!(heads.len(), 1, "the key was sent to a server that nobody vouched for");
     assert!(heads[0].contains(&key));

@@ -92,7 +92,10 @@ impl Keyfold {
 
     fn generating_providers(&self) -> Vec<String> {
         let providers = self.keys().registry.iter();
-        providers.filter(|provider| provider.generate.is_some()).map(|provider| provider.id.to_string()).collect()
+        providers
+            .filter(|provider| provider.generate.is_some())
+            .map(|provider| provider.id.to_string())
+            .collect()
     }
 }
 
@@ -139,8 +142,12 @@ fn error_of(provider: &Provider, error: CallError) -> Error {
             };
             Error::Provider { provider: id, status: Some(status.as_u16()), retry_after, detail }
         }
-        CallError::TooLarge(_) => failed(None, format!("{name} answered more than can be taken. Ask for less.")),
-        CallError::Nonsense(what) => failed(None, format!("{name} answered, but not as it should: {what}. Try again later.")),
+        CallError::TooLarge(_) => {
+            failed(None, format!("{name} answered more than can be taken. Ask for less."))
+        }
+        CallError::Nonsense(what) => {
+            failed(None, format!("{name} answered, but not as it should: {what}. Try again later."))
+        }
         CallError::BrokeOff => failed(None, format!("The answer of {name} broke off. Try again.")),
         CallError::Reported(words) => {
             let words = words.map(|words| format!(" It says: {words}")).unwrap_or_default();

@@ -108,7 +108,9 @@ pub enum Error {
         name: String,
     },
     /// Another change of the same key won.
-    #[error("This key was changed elsewhere at the same time, and that change won. Look at the key and save again if needed.")]
+    #[error(
+        "This key was changed elsewhere at the same time, and that change won. Look at the key and save again if needed."
+    )]
     Conflict {
         /// The provider.
         provider: ProviderId,
@@ -124,7 +126,7 @@ pub enum Error {
         why: String,
     },
     /// A `.env` file cannot be read or written.
-    #[error("The .env file cannot be used: {0}.")]
+    #[error("The .env file cannot be used: {0}. Nothing was changed.")]
     EnvFile(#[from] DotenvError),
     /// The database does not answer.
     #[error("{}", unavailable(.0))]
@@ -209,17 +211,25 @@ impl From<crate::clock::NoRandomness> for Error {
 /// A panic's words may hold what should not be written down, so they are left out.
 impl From<tokio::task::JoinError> for Error {
     fn from(error: tokio::task::JoinError) -> Self {
-        Self::Internal(if error.is_panic() { "a task panicked".into() } else { "a task was cancelled".into() })
+        Self::Internal(if error.is_panic() {
+            "a task panicked".into()
+        } else {
+            "a task was cancelled".into()
+        })
     }
 }
 
 fn unavailable(error: &StorageError) -> &'static str {
     match error {
-        StorageError::Full => "The disk that holds Keyfold's database is full. Nothing was saved. Make room there and try again.",
+        StorageError::Full => {
+            "The disk that holds Keyfold's database is full. Nothing was saved. Make room there and try again."
+        }
         StorageError::ReadOnly(_) => {
             "Keyfold's database cannot be written. Nothing was saved. Make its file and folder writable for the user that runs Keyfold."
         }
-        _ => "The database cannot be used at the moment. Try again shortly; the operator finds the cause in the log.",
+        _ => {
+            "The database cannot be used at the moment. Try again shortly; the operator finds the cause in the log."
+        }
     }
 }
 

@@ -89,11 +89,7 @@ pub struct Parts {
 
 impl Default for Parts {
     fn default() -> Self {
-        Self {
-            clock: Arc::new(SystemClock),
-            random: Arc::new(SystemRandom),
-            timeouts: Timeouts::default(),
-        }
+        Self { clock: Arc::new(SystemClock), random: Arc::new(SystemRandom), timeouts: Timeouts::default() }
     }
 }
 
@@ -270,7 +266,9 @@ async fn master_key_ring(
 }
 
 fn damaged_check() -> Error {
-    Error::MasterKey("The database's master key check value is damaged. Restore the database from a backup.".into())
+    Error::MasterKey(
+        "The database's master key check value is damaged. Restore the database from a backup.".into(),
+    )
 }
 
 fn explain_start(path: &Path, error: &storage::StorageError) -> Error {
@@ -285,7 +283,6 @@ fn explain_start(path: &Path, error: &storage::StorageError) -> Error {
 
 fn not_built_yet() -> Error {
     Error::CannotStart(
-        "This build of Keyfold serves local mode only: storing keys in PostgreSQL is not part of it yet.".into(),
+        "This build of Keyfold serves local mode only, and keeps its keys in SQLite: it cannot use the PostgreSQL database that DATABASE_URL names. Leave DATABASE_URL out (it may stand in the backend .env), or write sqlite://path/to/file.db.".into(),
     )
 }
-

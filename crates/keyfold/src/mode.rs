@@ -57,7 +57,8 @@ mod tests {
         let yes = ["1", "true", "TRUE", "True", "yes", "YES", "on", "On", " true "];
         let no = ["0", "false", "FALSE", "no", "No", "off", "OFF", "", " "];
         let here = [None, Some(""), Some(" "), Some("local")];
-        let deployed = [Some("render"), Some("railway"), Some("heroku"), Some("fly"), Some("Local"), Some("x")];
+        let deployed =
+            [Some("render"), Some("railway"), Some("heroku"), Some("fly"), Some("Local"), Some("x")];
         for debug in yes {
             for place in here.iter().chain(&deployed) {
                 assert_eq!(decide(Some(debug), *place), Ok(Mode::Local), "{debug:?} {place:?}");

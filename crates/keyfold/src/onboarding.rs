@@ -164,15 +164,12 @@ impl Onboarding {
     }
 
     /// Completes a step. The first one takes keys as `data.api_keys`, or none if they were saved before.
-    pub async fn complete_step(&self, number: u32, data: Option<Value>) -> Result<(Step, Vec<Warning>), Error> {
+    pub async fn complete_step(
+        &self,
+        number: u32,
+        data: Option<Value>,
+    ) -> Result<(Step, Vec<Warning>), Error> {
         self.known(number)?;
-        let open = self.progress().await?.open_required_before(number);
-        if !open.is_empty() {
-            return Err(Error::InvalidRequest {
-                field: "step".into(),
-                why: format!("{number} comes later: finish step {} first", open.join(", step ")),
-            });
-        }
         let mut warnings = vec![];
         let kept = if number == KEYS_STEP {
             let (kept, told) = self.take_keys(data).await?;
@@ -191,7 +188,10 @@ impl Onboarding {
         if definition.required {
             return Err(Error::InvalidRequest {
                 field: "step".into(),
-                why: format!("{number} ({}) is required and cannot be skipped; complete it instead", definition.title),
+                why: format!(
+                    "{number} ({}) is required and cannot be skipped; complete it instead",
+                    definition.title
+                ),
             });
         }
         self.settle(number, StepStatus::Skipped, None).await
@@ -234,7 +234,12 @@ impl Onboarding {
     }
 
     /// Onboarding is not complete while a required key is missing, or is known not to work.
-    fn require_usable_keys(&self, keys: &UserApiKeys, field: &str, given: &[CheckedKey]) -> Result<(), Error> {
+    fn require_usable_keys(
+        &self,
+        keys: &UserApiKeys,
+        field: &str,
+        given: &[CheckedKey],
+    ) -> Result<(), Error> {
         let usable = |status| !matches!(status, KeyStatus::Unreadable | KeyStatus::Rejected);
         let mut wanting = self.required_without(keys, usable)?;
         wanting.retain(|id| !given.iter().any(|given| given.provider() == id));
@@ -253,8 +258,12 @@ impl Onboarding {
         keys: &UserApiKeys,
         counts: impl Fn(KeyStatus) -> bool,
     ) -> Result<Vec<ProviderId>, Error> {
-        let there: Vec<ProviderId> =
-            keys.list()?.into_iter().filter(|record| counts(record.status)).map(|record| record.provider).collect();
+        let there: Vec<ProviderId> = keys
+            .list()?
+            .into_iter()
+            .filter(|record| counts(record.status))
+            .map(|record| record.provider)
+            .collect();
         let required = self.preset.required_providers().iter().filter_map(|id| self.keys.registry.get(id));
         Ok(required.map(|provider| provider.id.clone()).filter(|id| !there.contains(id)).collect())
     }
@@ -315,7 +324,8 @@ impl Onboarding {
         let transaction = self.keys.database.begin().await?;
         storage::steps::set(&transaction, &self.user, self.preset.as_str(), &row).await?;
         // Read in the transaction: the whole may have been completed meanwhile.
-        let completed_at = storage::sessions::find(&transaction, &self.user).await?.and_then(|now| now.completed_at);
+        let completed_at =
+            storage::sessions::find(&transaction, &self.user).await?.and_then(|now| now.completed_at);
         self.store_progress(&transaction, completed_at, now).await?;
         transaction.commit().await?;
         Ok(())
@@ -329,8 +339,15 @@ impl Onboarding {
     ) -> Result<(), Error> {
         let progress = self.load(transaction).await?;
         let current = i64::from(progress.current_step());
-        storage::sessions::set_progress(transaction, &self.user, current, progress.percentage(), completed_at, now)
-            .await?;
+        storage::sessions::set_progress(
+            transaction,
+            &self.user,
+            current,
+            progress.percentage(),
+            completed_at,
+            now,
+        )
+        .await?;
         Ok(())
     }
 
@@ -340,7 +357,8 @@ impl Onboarding {
         }
         let (_, wrapped) = DataKey::generate(&self.keys.ring, &*self.keys.random, &self.user)?;
         let now = self.keys.clock.now();
-        Ok(storage::sessions::insert_or_find(&self.keys.database, &self.user, &wrapped.to_string(), now).await?)
+        Ok(storage::sessions::insert_or_find(&self.keys.database, &self.user, &wrapped.to_string(), now)
+            .await?)
     }
 
     async fn load(&self, connection: &impl Connection) -> Result<Progress, Error> {
@@ -362,7 +380,9 @@ impl Onboarding {
                 definition: *definition,
                 status,
                 completed_at: row.and_then(|row| row.completed_at),
-                data: row.and_then(|row| row.data.as_deref()).and_then(|data| self.open(&session, number, data)),
+                data: row
+                    .and_then(|row| row.data.as_deref())
+                    .and_then(|data| self.open(&session, number, data)),
             }
         });
         Ok(Progress {
@@ -400,18 +420,24 @@ impl Onboarding {
     }
 
     fn no_step(&self, number: u32) -> Error {
-        Error::NotFound(format!("There is no step {number}; the steps are 1 to {}.", self.preset.total_steps()))
+        Error::NotFound(format!(
+            "There is no step {number}; the steps are 1 to {}.",
+            self.preset.total_steps()
+        ))
     }
 }
 
 /// The texts in `data.api_keys` by provider, each to be wiped when it is dropped.
 fn given_keys(data: Option<Value>) -> Result<BTreeMap<String, Zeroizing<String>>, Error> {
     let wrong = |field: &str, why: &str| Error::InvalidRequest { field: field.into(), why: why.into() };
-    let Some(Value::Object(mut data)) = data.filter(|data| !data.is_null()).or(Some(Value::Object(Map::new())))
+    let Some(Value::Object(mut data)) =
+        data.filter(|data| !data.is_null()).or(Some(Value::Object(Map::new())))
     else {
         return Err(wrong("data", "must be an object"));
     };
-    let Some(given) = data.remove("api_keys").filter(|given| !given.is_null()) else { return Ok(BTreeMap::new()) };
+    let Some(given) = data.remove("api_keys").filter(|given| !given.is_null()) else {
+        return Ok(BTreeMap::new());
+    };
     let Value::Object(given) = given else {
         return Err(wrong("data.api_keys", "must be an object from provider to key"));
     };

@@ -66,10 +66,12 @@ impl ApiKey {
 
     /// Takes what was sealed, which was parsed before it was sealed.
     pub(crate) fn from_opened(mut bytes: Zeroizing<Vec<u8>>) -> Result<Self, MalformedKey> {
-        String::from_utf8(std::mem::take(&mut *bytes)).map(|text| Self(Zeroizing::new(text))).map_err(|error| {
-            drop(Zeroizing::new(error.into_bytes()));
-            MalformedKey::NotAscii
-        })
+        String::from_utf8(std::mem::take(&mut *bytes)).map(|text| Self(Zeroizing::new(text))).map_err(
+            |error| {
+                drop(Zeroizing::new(error.into_bytes()));
+                MalformedKey::NotAscii
+            },
+        )
     }
 
     /// The plain text. Every call in this workspace states its reason (see `clippy.toml`).

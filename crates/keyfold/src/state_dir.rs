@@ -40,10 +40,14 @@ impl StateDir {
         }
         // A folder with other things in it is somebody else's: neither its mode nor what git ignores there is
         // ours to change. What Keyfold puts into it is private by itself.
-        let mut entries = fs::read_dir(path).map_err(failed)?.filter_map(Result::ok).map(|entry| entry.file_name());
+        let mut entries =
+            fs::read_dir(path).map_err(failed)?.filter_map(Result::ok).map(|entry| entry.file_name());
         let is_own = entries.all(|name| OWN_FILES.iter().any(|own| name.to_string_lossy().starts_with(own)));
         if is_own {
-            fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(failed)?;
+            let mode = fs::metadata(path).map_err(failed)?.permissions().mode();
+            if mode & 0o077 != 0 {
+                fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(failed)?;
+            }
             let ignore = path.join(".gitignore");
             // An empty one is what a full disk or a kill left of it.
             if fs::metadata(&ignore).map_or(true, |metadata| metadata.len() == 0) {
@@ -61,9 +65,15 @@ impl StateDir {
     /// Takes the folder for one server.
     pub fn lock_for_serving(&self) -> Result<ServeLock, Error> {
         let path = self.0.join(LOCK_FILE);
-        let failed = |error: io::Error| Error::StateDirectory(format!("{} cannot be used: {error}.", path.display()));
-        let mut file =
-            OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&path).map_err(failed)?;
+        let failed =
+            |error: io::Error| Error::StateDirectory(format!("{} cannot be used: {error}.", path.display()));
+        let mut file = OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(failed)?;
         if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
             let holder = fs::read_to_string(&path).unwrap_or_default();
             let holder = holder.trim();

@@ -73,13 +73,27 @@ fn admin_keys_are_refused_with_what_to_use_instead() {
 #[test]
 fn placeholders_are_refused() {
     for text in [
-        "your_gemini_api_key_here", "YOUR_API_KEY", "your-key", "changeme", "CHANGE_ME", "placeholder",
-        "<gemini-key>", "AIza...", "AIzaXXXXXXXXXXXX", "xxxxxxxx", "****", "TODO", "none", "api_key",
-        "put_your_key_here", "REPLACE_ME",
+        "your_gemini_api_key_here",
+        "YOUR_API_KEY",
+        "your-key",
+        "changeme",
+        "CHANGE_ME",
+        "placeholder",
+        "<gemini-key>",
+        "AIza...",
+        "AIzaXXXXXXXXXXXX",
+        "xxxxxxxx",
+        "****",
+        "TODO",
+        "none",
+        "api_key",
+        "put_your_key_here",
+        "REPLACE_ME",
     ] {
         is_wrong("gemini", text, "placeholder");
     }
-    for key in ["AIzaAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "AQ.AAAAAAAAAAAAAAAAAAAAAAAA", "abcdefghijklmnop"] {
+    for key in ["AIzaAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "AQ.AAAAAAAAAAAAAAAAAAAAAAAA", "abcdefghijklmnop"]
+    {
         assert!(!matches!(look("gemini", key), Appearance::Wrong(_)), "{key}");
     }
 }

@@ -80,7 +80,8 @@ fn database(dir: &Path) -> Connection {
 
 fn names_in(dir: &Path) -> Vec<String> {
     let names = fs::read_dir(dir).unwrap();
-    let mut names: Vec<String> = names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<String> =
+        names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
 }
@@ -97,14 +98,17 @@ mod using_it {
         assert_eq!(get("exa").unwrap(), "from-the-process");
         assert_eq!(get("gemini").unwrap_err().code(), "no_api_key");
         for key in ["AIza-one-test-key", "AIza-two-test-key"] {
-            fs::write(dir.path().join(".env"), format!("GEMINI_API_KEY='{key}'\nEXA_API_KEY=hidden-one\n")).unwrap();
+            fs::write(dir.path().join(".env"), format!("GEMINI_API_KEY='{key}'\nEXA_API_KEY=hidden-one\n"))
+                .unwrap();
             // The same context sees it, and a new one.
             assert_eq!(get("gemini").unwrap(), key);
             assert_eq!(key_of(&keyfold, "local", "gemini").await.unwrap(), key);
             assert_eq!(get("exa").unwrap(), "from-the-process");
         }
-        let sources: Vec<_> = keys.list().unwrap().into_iter().map(|key| (key.provider.to_string(), key.source)).collect();
-        let expected = [("exa".to_owned(), KeySource::Environment), ("gemini".to_owned(), KeySource::EnvFile)];
+        let sources: Vec<_> =
+            keys.list().unwrap().into_iter().map(|key| (key.provider.to_string(), key.source)).collect();
+        let expected =
+            [("exa".to_owned(), KeySource::Environment), ("gemini".to_owned(), KeySource::EnvFile)];
         assert_eq!(sources, expected);
         assert_eq!(format!("{keys:?}"), "UserApiKeys(local)");
     }
@@ -113,11 +117,16 @@ mod using_it {
     async fn a_missing_key_says_what_to_do() {
         let dir = TempDir::new().unwrap();
         // A placeholder, as in a copied `.env.example`, is no key.
-        for content in ["", "GEMINI_API_KEY=\n", "GEMINI_API_KEY=your_gemini_api_key_here\n", "GEMINI_API_KEY\n"] {
+        for content in
+            ["", "GEMINI_API_KEY=\n", "GEMINI_API_KEY=your_gemini_api_key_here\n", "GEMINI_API_KEY\n"]
+        {
             fs::write(dir.path().join(".env"), content).unwrap();
             let keyfold = open(dir.path(), &[("GEMINI_API_KEY", "<your key>")]).await.unwrap();
             let error = key_of(&keyfold, "local", "gemini").await.unwrap_err();
-            assert!(matches!(&error, Error::NoApiKey { provider, .. } if provider.as_str() == "gemini"), "{error:?}");
+            assert!(
+                matches!(&error, Error::NoApiKey { provider, .. } if provider.as_str() == "gemini"),
+                "{error:?}"
+            );
             assert_eq!(error.code(), "no_api_key");
             let (text, file) = (error.to_string(), dir.path().join(".env").display().to_string());
             for part in ["Google Gemini", "GEMINI_API_KEY", &file, "https://aistudio.google.com"] {
@@ -159,7 +168,10 @@ mod using_it {
         assert!(error.to_string().contains("line 2") && !error.to_string().contains("S3CR3T"), "{error}");
         let error = key_of(&keyfold, "local", "exa").await.unwrap_err();
         assert_eq!(error.code(), "key_unreadable");
-        assert!(error.to_string().contains("EXA_API_KEY") && !error.to_string().contains("S3CR3T"), "{error}");
+        assert!(
+            error.to_string().contains("EXA_API_KEY") && !error.to_string().contains("S3CR3T"),
+            "{error}"
+        );
         let keys = keyfold.user_api_keys("local").await.unwrap();
         assert!(keys.list().unwrap().iter().all(|key| key.status == KeyStatus::Unreadable));
         assert!(!format!("{:?}", keys.list().unwrap()).contains("S3CR3T"));
@@ -194,7 +206,8 @@ mod using_it {
         assert_eq!((record.status, record.version), (KeyStatus::Valid, Some(1)));
         // In the database it stands sealed.
         keyfold.close().await;
-        let sealed: String = database(dir.path()).query_row("SELECT key FROM api_keys", [], |row| row.get(0)).unwrap();
+        let sealed: String =
+            database(dir.path()).query_row("SELECT key FROM api_keys", [], |row| row.get(0)).unwrap();
         assert!(sealed.starts_with("kf1.") && !sealed.contains(&key));
     }
 
@@ -207,7 +220,9 @@ mod using_it {
         save(&keyfold, "gemini", &good).await.unwrap();
         let error = save(&keyfold, "gemini", &bad).await.unwrap_err();
         assert_eq!(error.code(), "key_rejected");
-        assert!(error.to_string().contains("https://aistudio.google.com") && !error.to_string().contains(&bad));
+        assert!(
+            error.to_string().contains("https://aistudio.google.com") && !error.to_string().contains(&bad)
+        );
         assert_eq!(key_of(&keyfold, "local", "gemini").await.unwrap(), good);
     }
 
@@ -328,8 +343,10 @@ mod the_state_directory {
         let (dir, standin) = (TempDir::new().unwrap(), Standin::start().await);
         let address = address_of_gemini(&standin);
         let variables = [("KEYFOLD_PROVIDER_GEMINI_BASE_URL", address.as_str())];
-        let (one, other) = (open(dir.path(), &variables).await.unwrap(), open(dir.path(), &variables).await.unwrap());
-        for (n, (writer, reader)) in [(&one, &other), (&other, &one), (&one, &other)].into_iter().enumerate() {
+        let (one, other) =
+            (open(dir.path(), &variables).await.unwrap(), open(dir.path(), &variables).await.unwrap());
+        for (n, (writer, reader)) in [(&one, &other), (&other, &one), (&one, &other)].into_iter().enumerate()
+        {
             let key = example_key("gemini", u32::try_from(n).unwrap());
             let saved = save(writer, "gemini", &key).await.unwrap();
             assert_eq!(saved.record.version, Some(i64::try_from(n).unwrap() + 1));
@@ -342,7 +359,8 @@ mod the_state_directory {
         let stale = other.user_api_keys("local").await.unwrap();
         save(&one, "gemini", &example_key("gemini", 7)).await.unwrap();
         let provider = other.provider("gemini").unwrap();
-        let error = stale.save(&provider, ApiKey::parse(&example_key("gemini", 8)).unwrap()).await.unwrap_err();
+        let error =
+            stale.save(&provider, ApiKey::parse(&example_key("gemini", 8)).unwrap()).await.unwrap_err();
         assert_eq!(error.code(), "conflict");
         assert_eq!(key_of(&one, "local", "gemini").await.unwrap(), example_key("gemini", 7));
     }
@@ -377,7 +395,8 @@ mod the_master_key {
         let (dir, standin) = (TempDir::new().unwrap(), Standin::start().await);
         let address = address_of_gemini(&standin);
         let (right, wrong) = (new_master_key(), new_master_key());
-        let variables = [("KEYFOLD_PROVIDER_GEMINI_BASE_URL", address.as_str()), ("KEYFOLD_MASTER_KEY", &right)];
+        let variables =
+            [("KEYFOLD_PROVIDER_GEMINI_BASE_URL", address.as_str()), ("KEYFOLD_MASTER_KEY", &right)];
         let keyfold = open(dir.path(), &variables).await.unwrap();
         save(&keyfold, "gemini", &example_key("gemini", 1)).await.unwrap();
         keyfold.close().await;
@@ -445,17 +464,25 @@ mod the_master_key {
         let dir = TempDir::new().unwrap();
         start_once(dir.path()).await;
         let path = dir.path().join(".keyfold/master.key");
-        for content in ["", "S3CR3T\n", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n", &new_master_key()[..20]] {
+        for content in
+            ["", "S3CR3T\n", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n", &new_master_key()[..20]]
+        {
             fs::write(&path, content).unwrap();
             let error = refusal(open(dir.path(), &[]).await);
             assert_eq!(error.code(), "master_key_unavailable", "{content:?}");
-            assert!(error.to_string().contains(path.to_str().unwrap()) && !error.to_string().contains("S3CR3T"));
+            assert!(
+                error.to_string().contains(path.to_str().unwrap()) && !error.to_string().contains("S3CR3T")
+            );
         }
         fs::write(&path, [0xff, 0xfe]).unwrap();
         assert_refused(open(dir.path(), &[]).await, "master_key_unavailable", &[path.to_str().unwrap()]);
         // A good one, and not this database's.
         fs::write(&path, new_master_key()).unwrap();
-        assert_refused(open(dir.path(), &[]).await, "master_key_unavailable", &["was encrypted with the master key"]);
+        assert_refused(
+            open(dir.path(), &[]).await,
+            "master_key_unavailable",
+            &["was encrypted with the master key"],
+        );
     }
 
     #[tokio::test]
@@ -473,7 +500,9 @@ mod the_master_key {
         let last = flipped.len() - 10;
         flipped[last] = if flipped[last] == b'A' { b'B' } else { b'A' };
         let flipped = String::from_utf8(flipped).unwrap();
-        for damaged in [flipped.as_str(), "", "kf1.", "kf1.AAAA", "kf2.AAAA", "plain text", &good[..good.len() - 4]] {
+        for damaged in
+            [flipped.as_str(), "", "kf1.", "kf1.AAAA", "kf2.AAAA", "plain text", &good[..good.len() - 4]]
+        {
             write(damaged);
             assert_refused(open(dir.path(), &[]).await, "master_key_unavailable", &["damaged", "backup"]);
         }
@@ -489,9 +518,15 @@ mod the_database {
     async fn of_a_later_version_is_left_alone() {
         let dir = TempDir::new().unwrap();
         start_once(dir.path()).await;
-        database(dir.path()).execute("INSERT INTO keyfold_schema (version, name) VALUES (999, 'later')", []).unwrap();
+        database(dir.path())
+            .execute("INSERT INTO keyfold_schema (version, name) VALUES (999, 'later')", [])
+            .unwrap();
         let before = fs::read(dir.path().join(".keyfold/keyfold.db")).unwrap();
-        assert_refused(open(dir.path(), &[]).await, "state_directory_error", &["keyfold.db", "999", "at least as new"]);
+        assert_refused(
+            open(dir.path(), &[]).await,
+            "cannot_start",
+            &["keyfold.db", "999", "at least as new"],
+        );
         assert_eq!(fs::read(dir.path().join(".keyfold/keyfold.db")).unwrap(), before);
     }
 
@@ -501,19 +536,30 @@ mod the_database {
             let dir = TempDir::new().unwrap();
             let path = dir.path().join("other.db");
             let other = Connection::open(&path).unwrap();
-            other.execute_batch(&format!("CREATE TABLE {table} (id INTEGER, key TEXT); INSERT INTO {table} VALUES (1, 'x')")).unwrap();
+            other
+                .execute_batch(&format!(
+                    "CREATE TABLE {table} (id INTEGER, key TEXT); INSERT INTO {table} VALUES (1, 'x')"
+                ))
+                .unwrap();
             drop(other);
             let variables = [("DATABASE_URL", "sqlite://other.db")];
             let parts = ["other.db", table, "DATABASE_URL"];
-            assert_refused(open(dir.path(), &variables).await, "state_directory_error", &parts);
+            assert_refused(open(dir.path(), &variables).await, "cannot_start", &parts);
             let other = Connection::open(&path).unwrap();
             let count = |sql: &str| other.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
             assert_eq!(count(&format!("SELECT COUNT(*) FROM {table}")), 1);
-            assert_eq!(count("SELECT COUNT(*) FROM sqlite_master WHERE type = 'table'"), 1, "nothing was added");
+            assert_eq!(
+                count("SELECT COUNT(*) FROM sqlite_master WHERE type = 'table'"),
+                1,
+                "nothing was added"
+            );
         }
         // Tables of other names do not matter.
         let dir = TempDir::new().unwrap();
-        Connection::open(dir.path().join("other.db")).unwrap().execute_batch("CREATE TABLE notes (id)").unwrap();
+        Connection::open(dir.path().join("other.db"))
+            .unwrap()
+            .execute_batch("CREATE TABLE notes (id)")
+            .unwrap();
         open(dir.path(), &[("DATABASE_URL", "sqlite://other.db")]).await.unwrap().close().await;
     }
 
@@ -523,7 +569,7 @@ mod the_database {
         let content = "not a database, but long enough to be taken for one ".repeat(40);
         fs::write(dir.path().join("notes.txt"), &content).unwrap();
         let opened = open(dir.path(), &[("DATABASE_URL", "sqlite://notes.txt")]).await;
-        assert_refused(opened, "state_directory_error", &["notes.txt"]);
+        assert_refused(opened, "cannot_start", &["notes.txt"]);
         assert_eq!(fs::read_to_string(dir.path().join("notes.txt")).unwrap(), content);
         for missing in ["sqlite://no/such/folder.db", "sqlite://."] {
             let opened = open(dir.path(), &[("DATABASE_URL", missing)]).await;
@@ -563,7 +609,8 @@ fn run(command: &mut Command) -> Output {
 
 #[track_caller]
 fn passed(output: &Output) {
-    let [out, err] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    let [out, err] =
+        [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
     assert!(output.status.success() && out.contains("1 passed"), "{}\n{out}\n{err}", output.status);
 }
 
@@ -597,7 +644,7 @@ async fn helper_without_the_right_to_write() {
     let Some(dir) = dir_from_the_test() else { return };
     let refused = async |name: &str| {
         let path = dir.join(name).join(".keyfold").display().to_string();
-        assert_refused(open(&dir.join(name), &[]).await, "state_directory_error", &[&path, "ermission denied"]);
+        assert_refused(open(&dir.join(name), &[]).await, "cannot_start", &[&path, "ermission denied"]);
     };
     fs::create_dir(dir.join("closed")).unwrap();
     set_mode(&dir.join("closed"), 0o555);
@@ -629,8 +676,10 @@ async fn helper_without_the_right_to_write() {
     // Without a place for the key's line nothing is saved anywhere.
     let standin = Standin::start().await;
     let address = address_of_gemini(&standin);
-    let variables =
-        [("KEYFOLD_PROVIDER_GEMINI_BASE_URL", address.as_str()), ("KEYFOLD_BACKEND_ENV_FILE", "../closed/.env")];
+    let variables = [
+        ("KEYFOLD_PROVIDER_GEMINI_BASE_URL", address.as_str()),
+        ("KEYFOLD_BACKEND_ENV_FILE", "../closed/.env"),
+    ];
     let keyfold = open(&dir.join("used"), &variables).await.unwrap();
     let error = save(&keyfold, "gemini", &example_key("gemini", 1)).await.unwrap_err();
     assert_eq!(error.code(), "env_file_error");

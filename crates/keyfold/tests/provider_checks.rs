@@ -85,7 +85,10 @@ async fn a_key_without_quota_or_credit_is_never_rejected() {
     for id in checkable() {
         for marker in ["QUOTA", "NOCREDIT"] {
             let verdict = ask(&standin, id, &example_key_with(id, marker)).await;
-            assert!(matches!(verdict, Verdict::Limited(_) | Verdict::Unknown(_)), "{id} {marker}: {verdict:?}");
+            assert!(
+                matches!(verdict, Verdict::Limited(_) | Verdict::Unknown(_)),
+                "{id} {marker}: {verdict:?}"
+            );
         }
     }
     for id in ["gemini", "openai", "exa"] {
@@ -98,7 +101,11 @@ async fn a_key_without_quota_or_credit_is_never_rejected() {
 async fn xai_tells_of_blocked_keys_in_a_success() {
     let standin = Standin::start().await;
     for marker in ["BLOCKED", "DISABLED"] {
-        assert_eq!(ask(&standin, "xai", &example_key_with("xai", marker)).await, Verdict::Rejected, "{marker}");
+        assert_eq!(
+            ask(&standin, "xai", &example_key_with("xai", marker)).await,
+            Verdict::Rejected,
+            "{marker}"
+        );
     }
 }
 
@@ -147,7 +154,10 @@ async fn a_provider_without_a_free_check_stays_unverified() {
     let standin = Standin::start().await;
     for id in UNCHECKABLE {
         let verdict = ask(&standin, id, &example_key(id, 1)).await;
-        assert!(matches!(&verdict, Verdict::Unknown(why) if why.contains("no free way")), "{id}: {verdict:?}");
+        assert!(
+            matches!(&verdict, Verdict::Unknown(why) if why.contains("no free way")),
+            "{id}: {verdict:?}"
+        );
         assert!(standin.requests_for(id).is_empty());
     }
 }

@@ -106,7 +106,11 @@ async fn examine(environment: Environment, dir: &Path, report: &mut Report) {
 
 fn settings_failed(report: &mut Report, problems: &Problems) {
     for problem in &problems.0 {
-        report.add("Settings", Outcome::Failed, format!("{} {} → {}", problem.variable, problem.what, problem.remedy));
+        report.add(
+            "Settings",
+            Outcome::Failed,
+            format!("{} {} → {}", problem.variable, problem.what, problem.remedy),
+        );
     }
 }
 
@@ -135,9 +139,17 @@ fn env_files(settings: &Settings, report: &mut Report) {
             continue;
         };
         if metadata.permissions().readonly() || access(path, Access::WRITE_OK).is_err() {
-            report.add(NAME, Outcome::Failed, format!("{shown} is read-only; run `chmod u+w {shown}` as its owner"));
+            report.add(
+                NAME,
+                Outcome::Failed,
+                format!("{shown} is read-only; run `chmod u+w {shown}` as its owner"),
+            );
         } else if metadata.permissions().mode() & 0o044 != 0 {
-            report.add(NAME, Outcome::Warning, format!("{shown} can be read by other users of this machine; run `chmod 600 {shown}`"));
+            report.add(
+                NAME,
+                Outcome::Warning,
+                format!("{shown} can be read by other users of this machine; run `chmod 600 {shown}`"),
+            );
         } else {
             report.add(NAME, Outcome::Ok, format!("{shown} can be read and written"));
         }
@@ -214,9 +226,20 @@ fn describe(record: &KeyRecord) -> (Outcome, String) {
     let masked = &record.masked;
     match record.status {
         KeyStatus::Valid => (Outcome::Ok, format!("{masked} is valid")),
-        KeyStatus::Limited => (Outcome::Warning, format!("{masked} is live but limited; `keyfold keys validate {}` says why", record.provider)),
-        KeyStatus::Rejected => (Outcome::Failed, format!("{masked} was refused by the provider; run `keyfold keys set {}`", record.provider)),
-        KeyStatus::Unverified => (Outcome::Ok, format!("{masked} is there, not verified; `keyfold keys validate {}` asks", record.provider)),
-        KeyStatus::Unreadable => (Outcome::Failed, format!("what is stored is no key; run `keyfold keys set {}`", record.provider)),
+        KeyStatus::Limited => (
+            Outcome::Warning,
+            format!("{masked} is live but limited; `keyfold keys validate {}` says why", record.provider),
+        ),
+        KeyStatus::Rejected => (
+            Outcome::Failed,
+            format!("{masked} was refused by the provider; run `keyfold keys set {}`", record.provider),
+        ),
+        KeyStatus::Unverified => (
+            Outcome::Ok,
+            format!("{masked} is there, not verified; `keyfold keys validate {}` asks", record.provider),
+        ),
+        KeyStatus::Unreadable => {
+            (Outcome::Failed, format!("what is stored is no key; run `keyfold keys set {}`", record.provider))
+        }
     }
 }

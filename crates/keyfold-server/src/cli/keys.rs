@@ -10,7 +10,7 @@ use keyfold::keys::KeyRecord;
 use keyfold::mode::Mode;
 use keyfold::secret::ApiKey;
 use keyfold::settings::{Environment, Problems, Settings, Sources};
-use keyfold::user::LOCAL_USER;
+use keyfold::user::{LOCAL_USER, UserId};
 use keyfold::{Error, Keyfold, Parts, UserApiKeys};
 use serde_json::json;
 use zeroize::Zeroizing;
@@ -111,9 +111,11 @@ pub(super) async fn open(environment: Environment, dir: &Path) -> Result<Keyfold
 }
 
 async fn run(keyfold: &Keyfold, command: Command) -> Result<(), Failure> {
-    if let Command::Set { user, .. } | Command::Remove { user, .. } | Command::Rollback { user, .. } = &command
+    if let Command::Set { user, .. } | Command::Remove { user, .. } | Command::Rollback { user, .. } =
+        &command
         && keyfold.mode() == Mode::Local
         && user.user != LOCAL_USER
+        && UserId::parse(&user.user).is_ok()
     {
         return Err(Failure::new(
             "local mode has one set of keys, in the .env file, and one user: leave --user out",
@@ -160,7 +162,8 @@ fn list(keys: &UserApiKeys, json: bool) -> Result<(), Failure> {
     };
     print(&line("PROVIDER", "KEY", "STATUS", "SOURCE", "LAST USED"))?;
     for KeyRecord { provider, masked, status, source, last_used_at, .. } in &records {
-        let used = last_used_at.map_or_else(|| "-".into(), |at| at.strftime("%Y-%m-%d %H:%M UTC").to_string());
+        let used =
+            last_used_at.map_or_else(|| "-".into(), |at| at.strftime("%Y-%m-%d %H:%M UTC").to_string());
         print(&line(provider.as_str(), masked, status.as_str(), source.as_str(), &used))?;
     }
     Ok(())
@@ -209,7 +212,10 @@ async fn validate(
         };
         all_usable &= valid != Some(false);
         if json {
-            results.insert(provider.id.to_string(), json!({ "valid": valid, "status": status, "detail": detail }));
+            results.insert(
+                provider.id.to_string(),
+                json!({ "valid": valid, "status": status, "detail": detail }),
+            );
         } else {
             print(&format!("{:<14}{status:<12}{detail}", provider.id.as_str()))?;
         }

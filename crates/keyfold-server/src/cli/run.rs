@@ -65,7 +65,10 @@ async fn prepare(keyfold: &Keyfold, user: &str, command: &mut Command) -> Result
     }
     if found == 0 {
         // Standard output belongs to the command.
-        writeln!(io::stderr(), "No API key found; the command runs without any. Save one with `keyfold keys set gemini`.")?;
+        writeln!(
+            io::stderr(),
+            "No API key found; the command runs without any. Save one with `keyfold keys set gemini`."
+        )?;
     }
     Ok(())
 }

@@ -18,10 +18,10 @@ use tokio::sync::watch;
 use super::{Failure, Start, build_runtime};
 use crate::app::App;
 use crate::config::{Config, ServerConfig};
+use crate::logging;
 use crate::metrics::Metrics;
 use crate::router::router;
 use crate::serve::{Limits, serve as serve_connections};
-use crate::logging;
 
 /// How often the times of last use are written down.
 const FLUSH_EVERY: Duration = Duration::from_secs(5);
@@ -54,7 +54,9 @@ async fn run(config: Config) -> Result<(), Failure> {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        tracing::info!("stopping: answers under way may end, new ones are refused; a second signal ends them");
+        tracing::info!(
+            "stopping: answers under way may end, new ones are refused; a second signal ends them"
+        );
         let _ = stop.send(true);
         tokio::select! {
             _ = terminate.recv() => {}
@@ -104,7 +106,9 @@ async fn start_metrics(
     let listener = match TcpListener::bind(address).await {
         Ok(listener) => listener,
         Err(error) => {
-            tracing::warn!("metrics are not served: cannot listen on {address}: {error}; choose another address with KEYFOLD_METRICS_ADDR, or `off`");
+            tracing::warn!(
+                "metrics are not served: cannot listen on {address}: {error}; choose another address with KEYFOLD_METRICS_ADDR, or `off`"
+            );
             return None;
         }
     };

@@ -69,7 +69,9 @@ impl Config {
         refuse_what_is_not_built(&sources, &mut problems);
         problems.into_result()?;
         match (settings, server) {
-            (Some(settings), Some(server)) => Ok(Self { settings, server, process: sources.process().clone() }),
+            (Some(settings), Some(server)) => {
+                Ok(Self { settings, server, process: sources.process().clone() })
+            }
             // A part is missing only if a problem was added.
             _ => Err(SettingsError(Problems::default())),
         }
@@ -112,7 +114,11 @@ impl ServerConfig {
             listen: listen?,
             public_url,
             allowed_origins,
-            allowed_hosts: if local { sources.list("KEYFOLD_ALLOWED_HOSTS").unwrap_or_default() } else { vec![] },
+            allowed_hosts: if local {
+                sources.list("KEYFOLD_ALLOWED_HOSTS").unwrap_or_default()
+            } else {
+                vec![]
+            },
             local_token,
             issuer,
             metrics,
@@ -135,7 +141,11 @@ fn read_listen(sources: &Sources, has_token: bool, problems: &mut Problems) -> O
         Some(text) => {
             let port = text.parse::<u16>().ok();
             if port.is_none() {
-                problems.add("PORT", "is not a port number", "use a number from 1 to 65535, or leave it out (8000)");
+                problems.add(
+                    "PORT",
+                    "is not a port number",
+                    "use a number from 1 to 65535, or leave it out (8000)",
+                );
             }
             port
         }
@@ -212,11 +222,13 @@ fn read_metrics(sources: &Sources, has_token: bool, problems: &mut Problems) -> 
     let address: Option<SocketAddr> = text.parse().ok();
     match address {
         None => problems.add(NAME, "is not an address and port", "write it like 127.0.0.1:9464, or `off`"),
-        Some(address) if sources.mode() == Mode::Local && !address.ip().is_loopback() && !has_token => problems.add(
-            NAME,
-            "is an address that others can reach, and local mode listens on this machine only",
-            "write it like 127.0.0.1:9464, or `off`",
-        ),
+        Some(address) if sources.mode() == Mode::Local && !address.ip().is_loopback() && !has_token => {
+            problems.add(
+                NAME,
+                "is an address that others can reach, and local mode listens on this machine only",
+                "write it like 127.0.0.1:9464, or `off`",
+            );
+        }
         Some(_) => {}
     }
     address
@@ -225,14 +237,22 @@ fn read_metrics(sources: &Sources, has_token: bool, problems: &mut Problems) -> 
 fn read_log(sources: &Sources, problems: &mut Problems) -> LogConfig {
     let filter = sources.get("KEYFOLD_LOG").map_or_else(|| "info".to_owned(), |filter| filter.to_string());
     if filter.parse::<tracing_subscriber::filter::EnvFilter>().is_err() {
-        problems.add("KEYFOLD_LOG", "is no filter for logs", "use a level such as info, or keyfold=debug,warn");
+        problems.add(
+            "KEYFOLD_LOG",
+            "is no filter for logs",
+            "use a level such as info, or keyfold=debug,warn",
+        );
     }
     let json = match sources.get("KEYFOLD_LOG_FORMAT").as_ref().map(|format| format.as_str()) {
         None => sources.mode() == Mode::Production,
         Some("text") => false,
         Some("json") => true,
         Some(_) => {
-            problems.add("KEYFOLD_LOG_FORMAT", "is neither text nor json", "use one of the two, or leave it out");
+            problems.add(
+                "KEYFOLD_LOG_FORMAT",
+                "is neither text nor json",
+                "use one of the two, or leave it out",
+            );
             false
         }
     };

@@ -14,7 +14,8 @@ use crate::problem::Problem;
 /// Refuses requests that come from elsewhere.
 pub(crate) async fn check_origin(State(app): State<App>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
-    let is_preflight = parts.headers.contains_key(ORIGIN) && parts.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
+    let is_preflight =
+        parts.headers.contains_key(ORIGIN) && parts.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
     // The CORS layer would answer every OPTIONS as a preflight, with or without the token.
     let checked = if parts.method == Method::OPTIONS && !is_preflight {
         app.guard.admit(&request_origin(&parts)).map(drop)
@@ -56,15 +57,20 @@ fn token_in_query(uri: &Uri) -> Option<String> {
 
 /// A redirect to the same address without the token, and the cookie that now stands for it.
 fn start_session(app: &App, uri: &Uri) -> Result<Response, Problem> {
-    let session = app.guard.start_session(&*app.random).map_err(|error| Problem::internal(error.to_string()))?;
+    let session =
+        app.guard.start_session(&*app.random).map_err(|error| Problem::internal(error.to_string()))?;
     let rest = form_urlencoded::Serializer::new(String::new())
-        .extend_pairs(form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).filter(|(name, _)| name != "token"))
+        .extend_pairs(
+            form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes())
+                .filter(|(name, _)| name != "token"),
+        )
         .finish();
     // `//host` would lead elsewhere, and to browsers `\` is another `/`.
     let path = format!("/{}", uri.path().trim_start_matches(['/', '\\']));
     let location = if rest.is_empty() { path } else { format!("{path}?{rest}") };
     let cookie = format!("{SESSION_COOKIE}={}; Path=/; HttpOnly; SameSite=Strict", *session);
-    let header = |text: &str| HeaderValue::from_str(text).map_err(|error| Problem::internal(error.to_string()));
+    let header =
+        |text: &str| HeaderValue::from_str(text).map_err(|error| Problem::internal(error.to_string()));
     let mut cookie = header(&cookie)?;
     cookie.set_sensitive(true);
     let mut response = StatusCode::SEE_OTHER.into_response();

@@ -43,5 +43,9 @@ pub(crate) async fn update(
         return Err(Problem::new("not_found", "There is no frontend .env in production."));
     }
     app.keyfold.set_frontend_variable(&body.key, &body.value.0).await?;
-    Ok(Json(Written { success: true, message: format!("{} was written to the frontend .env", body.key), key: body.key }))
+    Ok(Json(Written {
+        success: true,
+        message: format!("{} was written to the frontend .env", body.key),
+        key: body.key,
+    }))
 }

@@ -2,10 +2,10 @@
 
 use std::convert::Infallible;
 
+use axum::Json;
 use axum::extract::{Extension, State};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use axum::Json;
 use futures_util::{Stream, StreamExt};
 use http::{HeaderName, HeaderValue};
 use keyfold::calls::DEFAULT_PROVIDER;
@@ -101,7 +101,12 @@ fn events(
             }
             Err(error) => {
                 let problem = Problem::from(error);
-                tracing::warn!(request_id, code = problem.code(), cause = problem.cause(), "a streamed answer failed");
+                tracing::warn!(
+                    request_id,
+                    code = problem.code(),
+                    cause = problem.cause(),
+                    "a streamed answer failed"
+                );
                 ("error", problem.body(&request_id))
             }
         };

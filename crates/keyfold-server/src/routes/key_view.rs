@@ -78,9 +78,11 @@ impl VerdictView {
             Verdict::Rejected => {
                 (Some(false), "rejected", format!("{name} refuses this key. Get a new one at {setup_url}."))
             }
-            Verdict::Unknown(why) => {
-                (None, "unverified", format!("Nothing can be said of the key: {why}. It can be used all the same."))
-            }
+            Verdict::Unknown(why) => (
+                None,
+                "unverified",
+                format!("Nothing can be said of the key: {why}. It can be used all the same."),
+            ),
         };
         Self { valid, status, detail }
     }

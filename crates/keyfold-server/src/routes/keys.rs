@@ -41,7 +41,10 @@ pub(crate) struct ValidateKey {
 
 /// The user's keys, masked.
 #[utoipa::path(get, path = "/api/keys", operation_id = "listKeys", tag = "keys", responses((status = 200, body = KeyList, description = "done")))]
-pub(crate) async fn list(State(app): State<App>, CurrentUser(user): CurrentUser) -> Result<Json<KeyList>, Problem> {
+pub(crate) async fn list(
+    State(app): State<App>,
+    CurrentUser(user): CurrentUser,
+) -> Result<Json<KeyList>, Problem> {
     let keys = app.keyfold.keys_of(&user).await?;
     let missing = app.keyfold.onboarding(&user).missing_keys(&keys)?;
     Ok(Json(KeyList {

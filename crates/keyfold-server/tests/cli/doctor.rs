@@ -35,7 +35,10 @@ fn doctor_with(folder: &Folder, change: impl Fn(Start) -> Start) -> Report {
     assert_eq!(text.out.lines().count(), report.checks.len(), "{text:?}");
     for (line, (name, outcome, detail)) in text.out.lines().zip(&report.checks) {
         let mark = if outcome == "failed" { "FAILED" } else { outcome };
-        assert!(line.starts_with(mark) && line.contains(name.as_str()) && line.ends_with(detail.as_str()), "{line}");
+        assert!(
+            line.starts_with(mark) && line.contains(name.as_str()) && line.ends_with(detail.as_str()),
+            "{line}"
+        );
     }
     let status = i32::from(!report.ok);
     assert_eq!((json.status.code(), text.status.code()), (Some(status), Some(status)), "{text:?}");
@@ -51,8 +54,9 @@ impl Report {
         let json = done.json();
         let word = |check: &Value, field: &str| check[field].as_str().unwrap().to_owned();
         let checks = json["checks"].as_array().unwrap().iter();
-        let checks: Vec<_> =
-            checks.map(|check| (word(check, "name"), word(check, "outcome"), word(check, "detail"))).collect();
+        let checks: Vec<_> = checks
+            .map(|check| (word(check, "name"), word(check, "outcome"), word(check, "detail")))
+            .collect();
         let ok = json["ok"].as_bool().unwrap();
         assert_eq!(ok, checks.iter().all(|(_, outcome, _)| outcome != "failed"), "{json}");
         Self { ok, checks }
@@ -80,7 +84,11 @@ impl Report {
 
 fn git(folder: &Folder, arguments: &[&str]) {
     let mut command = Command::new("git");
-    command.args(arguments).current_dir(&folder.root).env("HOME", &folder.root).env("GIT_CONFIG_NOSYSTEM", "1");
+    command
+        .args(arguments)
+        .current_dir(&folder.root)
+        .env("HOME", &folder.root)
+        .env("GIT_CONFIG_NOSYSTEM", "1");
     let output = command.output().unwrap();
     assert!(output.status.success(), "{output:?}");
 }
@@ -105,7 +113,11 @@ fn a_fresh_folder_lacks_a_key_and_nothing_has_failed() {
         .says(NOT_SAVING, "ok", &[&env_file, "made with the first key"])
         .says(NOT_SAVING, "warning", &["no frontend folder", "KEYFOLD_FRONTEND_ENV_FILE"])
         .says(DATABASE, "ok", &["keyfold.db"])
-        .says(NO_KEY, "warning", &["gemini", "keyfold keys set gemini", "GEMINI_API_KEY", &env_file, "https://"])
+        .says(
+            NO_KEY,
+            "warning",
+            &["gemini", "keyfold keys set gemini", "GEMINI_API_KEY", &env_file, "https://"],
+        )
         .says(WRONG_KEYS, "ok", &[])
         .only("failed", &[]);
     assert!(!folder.path(".env").exists());
@@ -121,8 +133,15 @@ fn a_healthy_folder_has_nothing_but_good() {
     let folder = healthy();
     folder.standin.clear();
     let report = doctor(&folder);
-    report.says(NO_KEY, "ok", &["gemini: ****", "is valid"]).says(NO_KEY, "ok", &["copilotkit", "not verified"]);
-    report.says(NOT_SAVING, "ok", &["/frontend/.env", "read and written"]).only("warning", &[]).only("failed", &[]);
+    report.says(NO_KEY, "ok", &["gemini: ****", "is valid"]).says(
+        NO_KEY,
+        "ok",
+        &["copilotkit", "not verified"],
+    );
+    report
+        .says(NOT_SAVING, "ok", &["/frontend/.env", "read and written"])
+        .only("warning", &[])
+        .only("failed", &[]);
     assert!(report.ok);
     assert!(folder.standin.requests().is_empty(), "it asks nobody");
     // Also beside a server.
@@ -145,11 +164,15 @@ fn a_rejected_key_has_failed() {
     let folder = healthy();
     folder.standin.always("gemini", Behaviour::status(400, r#"{"error":{"message":"API key not valid"}}"#));
     folder.keyfold(&["keys", "validate", "gemini"]).run().refused();
-    doctor(&folder).says(NO_KEY, "failed", &["gemini", "refused", "keyfold keys set gemini"]).only("failed", &[NO_KEY]);
+    doctor(&folder)
+        .says(NO_KEY, "failed", &["gemini", "refused", "keyfold keys set gemini"])
+        .only("failed", &[NO_KEY]);
     folder.standin.always("gemini", Behaviour::status(403, r#"{"error":{"message":"SERVICE_DISABLED"}}"#));
     folder.keyfold(&["keys", "validate", "gemini"]).run().ok();
     let report = doctor(&folder);
-    report.says(NO_KEY, "warning", &["gemini", "limited", "keyfold keys validate gemini"]).only("failed", &[]);
+    report
+        .says(NO_KEY, "warning", &["gemini", "limited", "keyfold keys validate gemini"])
+        .only("failed", &[]);
 }
 
 #[test]
@@ -180,7 +203,9 @@ fn an_env_file_that_cannot_be_written_has_failed() {
     done.refused_with(&["read-only", "Nothing was changed"]);
     folder.set_mode(".env", 0o600);
     folder.set_mode("frontend/.env", 0o400);
-    doctor(&folder).says(NOT_SAVING, "failed", &["/frontend/.env is read-only"]).only("failed", &[NOT_SAVING]);
+    doctor(&folder)
+        .says(NOT_SAVING, "failed", &["/frontend/.env is read-only"])
+        .only("failed", &[NOT_SAVING]);
 }
 
 #[test]
@@ -211,8 +236,12 @@ fn an_env_file_in_a_folder_that_is_not_there_or_closed_has_failed() {
         return;
     }
     let report = doctor_with(&folder, closed);
-    let can_save = closed(folder.keyfold(&["keys", "set", "gemini"])).stdin(&gemini(1)).run().status.success();
-    assert_eq!(report.checks.iter().all(|(name, outcome, _)| name != NOT_SAVING || outcome != "failed"), can_save);
+    let can_save =
+        closed(folder.keyfold(&["keys", "set", "gemini"])).stdin(&gemini(1)).run().status.success();
+    assert_eq!(
+        report.checks.iter().all(|(name, outcome, _)| name != NOT_SAVING || outcome != "failed"),
+        can_save
+    );
 }
 
 #[test]
@@ -221,7 +250,12 @@ fn an_env_file_that_git_tracks_has_failed() {
     let untracked = ["ok", "warning"];
     git(&folder, &["init", "--quiet"]);
     let report = doctor(&folder);
-    assert!(report.checks.iter().all(|(name, outcome, _)| name != TRACKED && untracked.contains(&outcome.as_str())));
+    assert!(
+        report
+            .checks
+            .iter()
+            .all(|(name, outcome, _)| name != TRACKED && untracked.contains(&outcome.as_str()))
+    );
     git(&folder, &["add", "-f", ".env"]);
     let advice = format!("git rm --cached {}", folder.path(".env").display());
     let report = doctor(&folder);
@@ -264,7 +298,11 @@ fn wrong_settings_have_failed_each() {
         start.env("PORT", "eighty").env("HOST", "0.0.0.0")
     });
     report.only("failed", &[SETTINGS, SETTINGS, SETTINGS]);
-    report.says(SETTINGS, "failed", &["KEYFOLD_ONBOARDING", "alwrity"]).says(SETTINGS, "failed", &["PORT", "65535"]);
+    report.says(SETTINGS, "failed", &["KEYFOLD_ONBOARDING", "alwrity"]).says(
+        SETTINGS,
+        "failed",
+        &["PORT", "65535"],
+    );
     report.says(SETTINGS, "failed", &["KEYFOLD_MASTER_KEY", "keyfold master-key generate"]);
     let report = doctor_with(&folder, |start| start.env("HOST", "0.0.0.0"));
     report.says(SETTINGS, "failed", &["HOST", "KEYFOLD_LOCAL_TOKEN"]).only("failed", &[SETTINGS]);

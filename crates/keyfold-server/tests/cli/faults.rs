@@ -117,14 +117,21 @@ fn a_kill_at_any_moment_leaves_the_last_confirmed_key_or_the_one_under_way() {
         let (last, sent) = (client.confirmed.load(Ordering::SeqCst), client.sent.load(Ordering::SeqCst));
         let key = key_in(&env_file);
         assert!(key == gemini(last) || key == gemini(sent), "round {round}: neither {last} nor {sent}");
-        if key == gemini(last) { confirmed += 1 } else { under_way += 1 }
+        if key == gemini(last) {
+            confirmed += 1
+        } else {
+            under_way += 1
+        }
         assert_eq!(folder.read(".env"), format!("{others}GEMINI_API_KEY={key}\n"), "round {round}");
 
         let server = folder.serve();
         let listed = server.listed("gemini");
         assert_eq!(listed["masked"], format!("****{}", &key[key.len() - 4..]), "round {round}: {listed}");
         // One that was written and not yet confirmed counts as entered by hand.
-        assert!(["valid", "unverified"].contains(&listed["status"].as_str().unwrap()), "round {round}: {listed}");
+        assert!(
+            ["valid", "unverified"].contains(&listed["status"].as_str().unwrap()),
+            "round {round}: {listed}"
+        );
         assert!(server.get("/api/keys").body["keys"].as_array().unwrap().len() == 1);
         server.signal(Signal::KILL);
         server.end();
@@ -135,7 +142,8 @@ fn a_kill_at_any_moment_leaves_the_last_confirmed_key_or_the_one_under_way() {
 
     // What the killed ones left behind is gone after the next saving.
     folder.has_key("gemini", &gemini(9_999));
-    let rest = [".env", ".keyfold/.gitignore", ".keyfold/keyfold.db", ".keyfold/master.key", ".keyfold/serve.lock"];
+    let rest =
+        [".env", ".keyfold/.gitignore", ".keyfold/keyfold.db", ".keyfold/master.key", ".keyfold/serve.lock"];
     assert_eq!(folder.files(), rest);
     assert_eq!(folder.listed("gemini")["status"], "valid");
 }
@@ -146,7 +154,14 @@ fn a_kill_during_a_first_start_does_not_spoil_the_next() {
         let folder = Folder::new();
         let mut process = folder.keyfold(&["serve"]).spawn();
         // One more file each round, until all are there.
-        let files = [".keyfold", ".keyfold/.gitignore", ".keyfold/serve.lock", ".keyfold/keyfold.db", ".keyfold/keyfold.db-wal", ".keyfold/master.key"];
+        let files = [
+            ".keyfold",
+            ".keyfold/.gitignore",
+            ".keyfold/serve.lock",
+            ".keyfold/keyfold.db",
+            ".keyfold/keyfold.db-wal",
+            ".keyfold/master.key",
+        ];
         let file = folder.path(files[round % files.len()]);
         while !file.exists() && !process.has_ended() {}
         for _ in 0..round * 20_000 {
@@ -176,7 +191,10 @@ fn no_room_for_the_env_file_leaves_the_old_one_and_the_old_key() {
     let path = folder.path(".env").display().to_string();
     for n in [2, 3] {
         let detail = server.put_key("gemini", &gemini(n)).problem(500, "env_file_error");
-        assert!(detail.contains(&path) && detail.contains("no room") && detail.contains("Nothing was changed"), "{detail}");
+        assert!(
+            detail.contains(&path) && detail.contains("no room") && detail.contains("Nothing was changed"),
+            "{detail}"
+        );
         assert_eq!(folder.read(".env"), old);
         // The server lives, and nothing was half done.
         let listed = server.listed("gemini");
@@ -185,7 +203,10 @@ fn no_room_for_the_env_file_leaves_the_old_one_and_the_old_key() {
     }
     server.stop().does_not_tell(&gemini(2));
     assert!(folder.files_with(&gemini(2)).is_empty());
-    assert_eq!(folder.files(), [".env", ".keyfold/.gitignore", ".keyfold/keyfold.db", ".keyfold/master.key", ".keyfold/serve.lock"]);
+    assert_eq!(
+        folder.files(),
+        [".env", ".keyfold/.gitignore", ".keyfold/keyfold.db", ".keyfold/master.key", ".keyfold/serve.lock"]
+    );
 
     let wrapper = limited_to(512);
     let wrapper: Vec<&str> = wrapper.iter().map(String::as_str).collect();
@@ -243,7 +264,10 @@ fn no_room_at_a_first_start_is_told_and_the_next_one_works() {
             let message = done.refused();
             assert!(!message.contains("fault of Keyfold's own"), "{blocks} {command:?}: {message}");
             let told = format!("{}{message}", done.out);
-            assert!(told.contains(&folder.path(".keyfold").display().to_string()), "{blocks} {command:?}: {told}");
+            assert!(
+                told.contains(&folder.path(".keyfold").display().to_string()),
+                "{blocks} {command:?}: {told}"
+            );
         }
         let server = folder.serve();
         assert_eq!(server.put_key("gemini", &gemini(1)).status, 201);
@@ -275,7 +299,11 @@ fn a_folder_that_is_read_only_is_told_and_keeps_its_files() {
     assert!(detail.contains(&path) && detail.contains("writable"), "{detail}");
     assert_eq!(folder.read("project/.env"), format!("GEMINI_API_KEY={}\n", gemini(1)));
     let listed = server.listed("gemini");
-    assert_eq!((&listed["version"], &listed["source"]), (&json!(null), &json!("env_file")), "nothing was saved: {listed}");
+    assert_eq!(
+        (&listed["version"], &listed["source"]),
+        (&json!(null), &json!("env_file")),
+        "nothing was saved: {listed}"
+    );
     let answer = server.post("/api/generate", &json!({ "prompt": "Hello" }));
     assert_eq!(answer.status, 200, "the key that is there is used: {answer:?}");
     // Nor by removing it.

@@ -101,7 +101,8 @@ impl Folder {
             fs::copy(&folder.program[0], &program).unwrap();
             chown(&folder.root, Some(NOBODY), Some(NOBODY)).unwrap();
             let setpriv = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
-            folder.program = setpriv.map(Into::into).into_iter().chain([program.display().to_string()]).collect();
+            folder.program =
+                setpriv.map(Into::into).into_iter().chain([program.display().to_string()]).collect();
         }
         folder
     }

@@ -14,12 +14,17 @@ fn masked(key: &str) -> String {
 #[test]
 fn a_key_comes_from_standard_input_and_lands_in_the_env_file() {
     let folder = Folder::new();
-    for (n, (before, after)) in [("", ""), ("", "\n"), ("  ", " \r\n"), ("", "\nsecond line\n")].into_iter().enumerate() {
+    for (n, (before, after)) in
+        [("", ""), ("", "\n"), ("  ", " \r\n"), ("", "\nsecond line\n")].into_iter().enumerate()
+    {
         let key = gemini(u32::try_from(n).unwrap());
         let done = folder.keyfold(&["keys", "set", "gemini"]).stdin(&format!("{before}{key}{after}")).run();
         let text = done.does_not_tell(&key).ok();
         let verb = if n == 0 { "Saved" } else { "Replaced" };
-        assert!(text.starts_with(&format!("{verb} the Google Gemini key ({}): valid.", masked(&key))), "{text}");
+        assert!(
+            text.starts_with(&format!("{verb} the Google Gemini key ({}): valid.", masked(&key))),
+            "{text}"
+        );
         assert_eq!(done.err, "");
         assert_eq!(folder.read(".env"), format!("GEMINI_API_KEY={key}\n"));
         assert_eq!(folder.standin.requests_for("gemini").last().unwrap().key, key);
@@ -65,11 +70,16 @@ fn a_rejected_key_is_not_saved_and_a_doubtful_one_is_with_a_note() {
     done.does_not_tell(&bad).refused_with(&["refused this key", "https://aistudio.google.com/apikey"]);
     assert_eq!(folder.read(".env"), format!("GEMINI_API_KEY={good}\n"));
 
-    for (marker, status, note) in [("DENIED", "limited", "limited:"), ("BROKEN", "unverified", "without being verified")] {
+    for (marker, status, note) in
+        [("DENIED", "limited", "limited:"), ("BROKEN", "unverified", "without being verified")]
+    {
         let key = example_key_with("gemini", marker);
         let done = folder.keyfold(&["keys", "set", "gemini"]).stdin(&key).run();
         let text = done.does_not_tell(&key).ok();
-        assert!(text.contains(&format!("{status}.\n")) && text.contains("Note: ") && text.contains(note), "{text}");
+        assert!(
+            text.contains(&format!("{status}.\n")) && text.contains("Note: ") && text.contains(note),
+            "{text}"
+        );
         assert_eq!(folder.listed("gemini")["status"], status);
     }
     // An unknown shape is taken as it is: providers change their formats.
@@ -83,7 +93,10 @@ fn what_hides_or_misses_the_key_is_told() {
     let (mine, other) = (gemini(1), gemini(2));
     let done = folder.keyfold(&["keys", "set", "gemini"]).env("GEMINI_API_KEY", &other).stdin(&mine).run();
     let text = done.does_not_tell(&mine).does_not_tell(&other).ok();
-    assert!(text.contains("Note: The variable GEMINI_API_KEY is set for this process and overrides"), "{text}");
+    assert!(
+        text.contains("Note: The variable GEMINI_API_KEY is set for this process and overrides"),
+        "{text}"
+    );
     assert_eq!(folder.read(".env"), format!("GEMINI_API_KEY={mine}\n"));
     let done = folder.keyfold(&["keys", "set", "copilotkit"]).stdin(&example_key("copilotkit", 1)).run();
     assert!(done.ok().contains("REACT_APP_COPILOTKIT_API_KEY was not written"), "{done:?}");
@@ -94,12 +107,18 @@ fn the_list_shows_keys_masked() {
     let folder = Folder::new();
     let list = || folder.keyfold(&["keys", "list"]).run();
     let empty = list();
-    assert!(empty.ok().starts_with("No API key found.") && empty.out.contains("keyfold keys set"), "{empty:?}");
+    assert!(
+        empty.ok().starts_with("No API key found.") && empty.out.contains("keyfold keys set"),
+        "{empty:?}"
+    );
     assert_eq!(folder.keyfold(&["keys", "list", "--json"]).run().json(), json!({ "keys": [] }));
 
     let (saved, by_hand, of_process) = (gemini(1), example_key("openai", 1), example_key("exa", 1));
     folder.has_key("gemini", &saved);
-    folder.write(".env", &format!("{}OPENAI_API_KEY={by_hand}\nTAVILY_API_KEY='no key at all'\n", folder.read(".env")));
+    folder.write(
+        ".env",
+        &format!("{}OPENAI_API_KEY={by_hand}\nTAVILY_API_KEY='no key at all'\n", folder.read(".env")),
+    );
     let done = folder.keyfold(&["keys", "list"]).env("EXA_API_KEY", &of_process).run();
     let text = done.ok();
     assert!(text.starts_with("PROVIDER"), "{text}");
@@ -118,7 +137,10 @@ fn the_list_shows_keys_masked() {
     assert_eq!(keys.len(), 4);
     let gemini = keys.iter().find(|key| key["provider"] == "gemini").unwrap();
     assert_eq!(gemini["masked"], masked(&saved));
-    assert_eq!((&gemini["status"], &gemini["source"], &gemini["version"]), (&json!("valid"), &json!("env_file"), &json!(1)));
+    assert_eq!(
+        (&gemini["status"], &gemini["source"], &gemini["version"]),
+        (&json!("valid"), &json!("env_file"), &json!(1))
+    );
     for time in ["created_at", "updated_at", "last_verified_at"] {
         assert!(gemini[time].as_str().unwrap().ends_with('Z'), "{time}: {gemini}");
     }
@@ -151,7 +173,10 @@ fn stored_keys_can_be_checked() {
     let done = validate(&["--json"]);
     assert_eq!(done.status.code(), Some(1));
     let results = done.json()["results"].clone();
-    assert_eq!((&results["gemini"]["valid"], &results["gemini"]["status"]), (&json!(false), &json!("rejected")));
+    assert_eq!(
+        (&results["gemini"]["valid"], &results["gemini"]["status"]),
+        (&json!(false), &json!("rejected"))
+    );
     assert_eq!(results["openai"]["valid"], true);
     done.refused_with(&["a key cannot be used"]);
     assert_eq!(folder.listed("gemini")["status"], "rejected");
@@ -299,7 +324,10 @@ fn of_many_savings_of_one_key_at_once_each_wins_or_is_told() {
     // File and database agree on one that was told to have won.
     let listed = folder.listed("gemini");
     assert_eq!((&listed["version"], &listed["status"]), (&json!(won.len()), &json!("valid")), "{results:?}");
-    assert!(won.iter().any(|n| folder.read(".env") == format!("GEMINI_API_KEY={}\n", key(*n))), "{results:?}");
+    assert!(
+        won.iter().any(|n| folder.read(".env") == format!("GEMINI_API_KEY={}\n", key(*n))),
+        "{results:?}"
+    );
 }
 
 #[test]

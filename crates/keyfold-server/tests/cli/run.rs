@@ -42,8 +42,14 @@ fn the_command_gets_the_users_keys_and_nobody_elses() {
     assert_eq!(get("UNRELATED_API_KEY"), Some("kept"));
     assert!(get("PATH").is_some());
     let removed = [
-        "COHERE_API_KEY", "CO_API_KEY", "HUGGING_FACE_HUB_TOKEN", "HF_TOKEN", "ANTHROPIC_API_KEY", "TAVILY_API_KEY",
-        "EXA_API_KEY", "SOMETHING",
+        "COHERE_API_KEY",
+        "CO_API_KEY",
+        "HUGGING_FACE_HUB_TOKEN",
+        "HF_TOKEN",
+        "ANTHROPIC_API_KEY",
+        "TAVILY_API_KEY",
+        "EXA_API_KEY",
+        "SOMETHING",
     ];
     for name in removed {
         assert_eq!(get(name), None, "{name}");
@@ -106,7 +112,9 @@ fn a_command_that_cannot_be_run_is_told() {
     let folder = Folder::new();
     folder.has_key("gemini", &gemini(1));
     folder.write("script.sh", "#!/bin/sh\n");
-    for (command, why) in [("no-such-command", "No such file"), ("./script.sh", "ermission denied"), (".", "ermission denied")] {
+    for (command, why) in
+        [("no-such-command", "No such file"), ("./script.sh", "ermission denied"), (".", "ermission denied")]
+    {
         let done = folder.keyfold(&["run", "--", command]).run();
         done.does_not_tell(&gemini(1)).refused_with(&[&format!("cannot run {command}"), why]);
         assert_eq!(done.out, "");

@@ -114,9 +114,10 @@ fn a_busy_port_of_the_metrics_only_warns() {
 #[test]
 fn settings_in_the_env_file_are_used() {
     let folder = Folder::new();
-    let mut text = "# mine\nPORT=0\nKEYFOLD_METRICS_ADDR=off\nKEYFOLD_LOG_FORMAT=json\nKEYFOLD_ONBOARDING=alwrity\n\
+    let mut text =
+        "# mine\nPORT=0\nKEYFOLD_METRICS_ADDR=off\nKEYFOLD_LOG_FORMAT=json\nKEYFOLD_ONBOARDING=alwrity\n\
                     KEYFOLD_STATE_DIR=state\nKEYFOLD_ALLOWED_HOSTS=keyfold.test\n"
-        .to_owned();
+            .to_owned();
     for id in PROVIDERS {
         writeln!(text, "{}={}", address_variable(id), folder.standin.base_url(id)).unwrap();
     }
@@ -141,7 +142,10 @@ fn settings_in_the_env_file_are_used() {
 #[test]
 fn settings_in_keyfold_toml_are_used() {
     let folder = Folder::new();
-    folder.write("keyfold.toml", "port = 0\nmetrics_addr = 'off'\nonboarding = 'alwrity'\nstate_dir = 'state'\n");
+    folder.write(
+        "keyfold.toml",
+        "port = 0\nmetrics_addr = 'off'\nonboarding = 'alwrity'\nstate_dir = 'state'\n",
+    );
     let server = folder.keyfold(&["serve"]).without_settings().serve();
     assert_eq!(server.get("/api/config").body["onboarding"], "alwrity");
     assert!(folder.path("state/keyfold.db").exists());
@@ -182,12 +186,14 @@ fn listening_elsewhere_needs_the_local_token() {
     let server = folder.keyfold(&["serve"]).env("HOST", "0.0.0.0").env("KEYFOLD_LOCAL_TOKEN", token).serve();
     assert!(server.address.ip().is_unspecified());
     assert_eq!(server.get("/api/keys").status, 401);
-    let with = |token: &str| Answer::to(server.request("GET", "/api/keys").bearer_auth(token)).unwrap().status;
+    let with =
+        |token: &str| Answer::to(server.request("GET", "/api/keys").bearer_auth(token)).unwrap().status;
     assert_eq!((with("wrong"), with(token)), (401, 200));
     server.stop().does_not_tell(token);
     // As a file too.
     folder.write("token", &format!("{token}\n"));
-    let server = folder.keyfold(&["serve"]).env("HOST", "0.0.0.0").env("KEYFOLD_LOCAL_TOKEN_FILE", "token").serve();
+    let server =
+        folder.keyfold(&["serve"]).env("HOST", "0.0.0.0").env("KEYFOLD_LOCAL_TOKEN_FILE", "token").serve();
     let answer = Answer::to(server.request("GET", "/api/keys").bearer_auth(token)).unwrap();
     assert_eq!(answer.status, 200);
     server.stop();

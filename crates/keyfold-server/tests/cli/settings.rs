@@ -56,7 +56,8 @@ mod local {
 
     #[test]
     fn what_every_setting_accepts() {
-        let listen = |host, port| read(&vec![("HOST", host), ("PORT", port)]).unwrap().server.listen.to_string();
+        let listen =
+            |host, port| read(&vec![("HOST", host), ("PORT", port)]).unwrap().server.listen.to_string();
         assert_eq!(listen("127.0.0.2", "65535"), "127.0.0.2:65535");
         assert_eq!(listen("localhost", "1"), "127.0.0.1:1");
         assert_eq!(listen("::1", "80"), "[::1]:80");
@@ -67,7 +68,7 @@ mod local {
             ("KEYFOLD_PUBLIC_URL", "https://keys.example/"),
             ("KEYFOLD_ALLOWED_ORIGINS", " https://a.example , http://localhost:80/,"),
             ("KEYFOLD_ALLOWED_HOSTS", "keys.test, other.test:81"),
-            ("KEYFOLD_METRICS_ADDR", "0.0.0.0:1"),
+            ("KEYFOLD_METRICS_ADDR", "[::1]:1"),
             ("KEYFOLD_LOG", "keyfold=debug,warn"),
             ("KEYFOLD_LOG_FORMAT", "json"),
         ];
@@ -76,7 +77,7 @@ mod local {
         assert_eq!(server.allowed_origins, ["https://a.example", "http://localhost"]);
         assert_eq!(server.origins(), ["https://keys.example", "https://a.example", "http://localhost"]);
         assert_eq!(server.allowed_hosts, ["keys.test", "other.test:81"]);
-        assert_eq!(server.metrics.unwrap().to_string(), "0.0.0.0:1");
+        assert_eq!(server.metrics.unwrap().to_string(), "[::1]:1");
         assert_eq!((server.log.filter.as_str(), server.log.json), ("keyfold=debug,warn", true));
         for off in ["off", "OFF"] {
             assert_eq!(read(&vec![("KEYFOLD_METRICS_ADDR", off)]).unwrap().server.metrics, None);
@@ -89,9 +90,21 @@ mod local {
         let cases: [(&str, &[&str], &[&str]); 8] = [
             ("PORT", &["eighty", "65536", "-1", "80a", "8000,8001"], &["1 to 65535"]),
             ("HOST", &["here", "127.0.0", "127.0.0.1:80", "example.com"], &["IP address"]),
-            ("KEYFOLD_PUBLIC_URL", &["keys.example", "https://keys.example/path", "ftp://x", "https://a?b"], &["https://keys.example.com"]),
-            ("KEYFOLD_ALLOWED_ORIGINS", &["*", "null", "a.example", "https://a.example/path", "https://u@a.example"], &["https://app.example.com", "* is not allowed"]),
-            ("KEYFOLD_METRICS_ADDR", &["9464", "localhost:9464", "on", "127.0.0.1"], &["127.0.0.1:9464", "off"]),
+            (
+                "KEYFOLD_PUBLIC_URL",
+                &["keys.example", "https://keys.example/path", "ftp://x", "https://a?b"],
+                &["https://keys.example.com"],
+            ),
+            (
+                "KEYFOLD_ALLOWED_ORIGINS",
+                &["*", "null", "a.example", "https://a.example/path", "https://u@a.example"],
+                &["https://app.example.com", "* is not allowed"],
+            ),
+            (
+                "KEYFOLD_METRICS_ADDR",
+                &["9464", "localhost:9464", "on", "127.0.0.1", "0.0.0.0:9464"],
+                &["127.0.0.1:9464", "off"],
+            ),
             ("KEYFOLD_LOG", &["a=b=c", "keyfold=loud"], &["info"]),
             ("KEYFOLD_LOG_FORMAT", &["JSON ", "xml", "yes"][1..], &["text", "json"]),
             ("KEYFOLD_ONBOARDING", &["mine"], &["alwrity"]),
@@ -124,9 +137,18 @@ mod local {
 
     #[test]
     fn an_issuer_is_optional_and_checked_if_it_is_there() {
-        one_complaint(&vec![("CLERK_PUBLISHABLE_KEY", "pk_test_")], "CLERK_PUBLISHABLE_KEY", &["Clerk dashboard"]);
-        one_complaint(&vec![("KEYFOLD_AUTH_ISSUER", "http://id.example")], "KEYFOLD_AUTH_ISSUER", &["https://"]);
-        let issuer = read(&vec![("KEYFOLD_AUTH_ISSUER", "https://id.example/")]).unwrap().server.issuer.unwrap();
+        one_complaint(
+            &vec![("CLERK_PUBLISHABLE_KEY", "pk_test_")],
+            "CLERK_PUBLISHABLE_KEY",
+            &["Clerk dashboard"],
+        );
+        one_complaint(
+            &vec![("KEYFOLD_AUTH_ISSUER", "http://id.example")],
+            "KEYFOLD_AUTH_ISSUER",
+            &["https://"],
+        );
+        let issuer =
+            read(&vec![("KEYFOLD_AUTH_ISSUER", "https://id.example/")]).unwrap().server.issuer.unwrap();
         // Tokens repeat it letter by letter.
         assert_eq!(issuer.issuer, "https://id.example/");
     }
@@ -192,9 +214,21 @@ mod production {
             (&[("DATABASE_URL", "")], "DATABASE_URL", &["missing", "postgres://user:password@host"]),
             (&[("DATABASE_URL", "sqlite://S3CR3T.db")], "DATABASE_URL", &["PostgreSQL", "postgresql://"]),
             (&[("DATABASE_URL", "mysql://u:S3CR3T@h/d")], "DATABASE_URL", &["PostgreSQL"]),
-            (&[("KEYFOLD_MASTER_KEY", "")], "KEYFOLD_MASTER_KEY", &["missing", "keyfold master-key generate"]),
-            (&[("KEYFOLD_MASTER_KEY", "S3CR3T!")], "KEYFOLD_MASTER_KEY", &["base64", "keyfold master-key generate"]),
-            (&[("KEYFOLD_MASTER_KEY", "QUJD")], "KEYFOLD_MASTER_KEY", &["too short", "keyfold master-key generate"]),
+            (
+                &[("KEYFOLD_MASTER_KEY", "")],
+                "KEYFOLD_MASTER_KEY",
+                &["missing", "keyfold master-key generate"],
+            ),
+            (
+                &[("KEYFOLD_MASTER_KEY", "S3CR3T!")],
+                "KEYFOLD_MASTER_KEY",
+                &["base64", "keyfold master-key generate"],
+            ),
+            (
+                &[("KEYFOLD_MASTER_KEY", "QUJD")],
+                "KEYFOLD_MASTER_KEY",
+                &["too short", "keyfold master-key generate"],
+            ),
             (
                 &[("KEYFOLD_MASTER_KEY", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=")],
                 "KEYFOLD_MASTER_KEY",
@@ -206,8 +240,16 @@ mod production {
                 &["published sample"],
             ),
             (&[("KEYFOLD_MASTER_KEY", "awskms:S3CR3T")], "KEYFOLD_MASTER_KEY", &["AWS KMS"]),
-            (&[("CLERK_PUBLISHABLE_KEY", "")], "CLERK_PUBLISHABLE_KEY", &["missing", "Clerk dashboard", "KEYFOLD_AUTH_ISSUER"]),
-            (&[("CLERK_PUBLISHABLE_KEY", "sk_live_S3CR3T")], "CLERK_PUBLISHABLE_KEY", &["pk_test_", "pk_live_"]),
+            (
+                &[("CLERK_PUBLISHABLE_KEY", "")],
+                "CLERK_PUBLISHABLE_KEY",
+                &["missing", "Clerk dashboard", "KEYFOLD_AUTH_ISSUER"],
+            ),
+            (
+                &[("CLERK_PUBLISHABLE_KEY", "sk_live_S3CR3T")],
+                "CLERK_PUBLISHABLE_KEY",
+                &["pk_test_", "pk_live_"],
+            ),
             (
                 &[("CLERK_PUBLISHABLE_KEY", ""), ("KEYFOLD_AUTH_ISSUER", "https://id.example")],
                 "KEYFOLD_AUTH_AUDIENCE",
@@ -247,8 +289,14 @@ mod production {
         ];
         let (named, message) = complaints(&wrong);
         let expected = [
-            "DATABASE_URL", "KEYFOLD_MASTER_KEY", "PORT", "KEYFOLD_ALLOWED_ORIGINS", "KEYFOLD_AUTH_ISSUER",
-            "KEYFOLD_AUTH_AUDIENCE", "KEYFOLD_PUBLIC_URL", "KEYFOLD_LOG_FORMAT",
+            "DATABASE_URL",
+            "KEYFOLD_MASTER_KEY",
+            "PORT",
+            "KEYFOLD_ALLOWED_ORIGINS",
+            "KEYFOLD_AUTH_ISSUER",
+            "KEYFOLD_AUTH_AUDIENCE",
+            "KEYFOLD_PUBLIC_URL",
+            "KEYFOLD_LOG_FORMAT",
         ];
         assert_eq!(named, expected, "{message}");
     }
@@ -267,7 +315,8 @@ mod production {
         let message = read_in(dir.path(), &vec![]).err().unwrap().to_string();
         assert!(!message.contains(SECRET) && !message.contains(MASTER_KEY), "{message}");
         assert_eq!(message.matches(".env says production").count(), 4, "{message}");
-        for variable in ["DATABASE_URL", "KEYFOLD_MASTER_KEY", "CLERK_PUBLISHABLE_KEY", "KEYFOLD_PUBLIC_URL"] {
+        for variable in ["DATABASE_URL", "KEYFOLD_MASTER_KEY", "CLERK_PUBLISHABLE_KEY", "KEYFOLD_PUBLIC_URL"]
+        {
             assert!(message.contains(&format!("{variable} is missing")), "{message}");
         }
         // In the environment of the process they count.
@@ -283,14 +332,21 @@ mod production {
         let dir = TempDir::new().unwrap();
         fs::write(dir.path().join("url"), "postgres://user:S3CR3T@host/db\n").unwrap();
         fs::write(dir.path().join("master"), format!("{MASTER_KEY}\n")).unwrap();
-        let mut variables = complete_but(&[("DATABASE_URL_FILE", "url"), ("KEYFOLD_MASTER_KEY_FILE", "master")]);
+        let mut variables =
+            complete_but(&[("DATABASE_URL_FILE", "url"), ("KEYFOLD_MASTER_KEY_FILE", "master")]);
         variables.retain(|(name, _)| !["DATABASE_URL", "KEYFOLD_MASTER_KEY"].contains(name));
         let error = read_in(dir.path(), &variables).err().unwrap();
-        assert_eq!(error.0.0.iter().map(|problem| problem.variable.as_str()).collect::<Vec<_>>(), ["DEPLOY_ENV"]);
+        assert_eq!(
+            error.0.0.iter().map(|problem| problem.variable.as_str()).collect::<Vec<_>>(),
+            ["DEPLOY_ENV"]
+        );
         // A file that cannot be read is what is wrong, not that the setting is missing.
         fs::remove_file(dir.path().join("master")).unwrap();
         let error = read_in(dir.path(), &variables).err().unwrap();
-        assert_eq!(error.0.0.iter().map(|problem| problem.variable.as_str()).collect::<Vec<_>>(), ["KEYFOLD_MASTER_KEY_FILE"]);
+        assert_eq!(
+            error.0.0.iter().map(|problem| problem.variable.as_str()).collect::<Vec<_>>(),
+            ["KEYFOLD_MASTER_KEY_FILE"]
+        );
     }
 
     #[test]

@@ -10,8 +10,13 @@ use crate::harness::{Folder, gemini};
 /// The commands that a help text lists.
 fn commands_in(help: &str) -> Vec<String> {
     let Some((_, list)) = help.split_once("\nCommands:\n") else { return vec![] };
-    let names = list.lines().take_while(|line| line.starts_with("  ")).filter(|line| !line.starts_with("   "));
-    names.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help").map(Into::into).collect()
+    let names =
+        list.lines().take_while(|line| line.starts_with("  ")).filter(|line| !line.starts_with("   "));
+    names
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|name| *name != "help")
+        .map(Into::into)
+        .collect()
 }
 
 #[test]
@@ -37,8 +42,18 @@ fn every_command_has_help() {
         seen.insert(command.join(" "));
     }
     for command in [
-        "serve", "doctor", "keys", "keys list", "keys set", "keys remove", "keys validate", "keys rollback", "run",
-        "openapi", "master-key", "master-key generate",
+        "serve",
+        "doctor",
+        "keys",
+        "keys list",
+        "keys set",
+        "keys remove",
+        "keys validate",
+        "keys rollback",
+        "run",
+        "openapi",
+        "master-key",
+        "master-key generate",
     ] {
         assert!(seen.contains(command), "{command}: {seen:?}");
     }

@@ -1,5 +1,7 @@
 //! `/api/keys`
 
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::Duration;
 
 use jiff::SignedDuration;
@@ -633,15 +635,15 @@ async fn saving_the_key_that_was_entered_by_hand_adopts_it() {
 }
 
 #[tokio::test]
-async fn going_back_by_hand_and_then_by_rollback_keeps_the_newer_key() {
+async fn after_an_edit_by_hand_rollback_gives_the_saved_key_and_keeps_the_edit() {
     let local = Local::start().await;
     let old = local.has_example_key("gemini", 1).await;
     let new = local.has_example_key("gemini", 2).await;
     local.write(".env", &format!("GEMINI_API_KEY={old}\n"));
     local.post("/api/keys/gemini/rollback", json!({})).await.ok();
-    assert_eq!(local.file(".env"), format!("GEMINI_API_KEY={old}\n"));
-    local.post("/api/keys/gemini/rollback", json!({})).await.ok();
     assert_eq!(local.file(".env"), format!("GEMINI_API_KEY={new}\n"));
+    local.post("/api/keys/gemini/rollback", json!({})).await.ok();
+    assert_eq!(local.file(".env"), format!("GEMINI_API_KEY={old}\n"));
 }
 
 #[tokio::test]
@@ -985,6 +987,51 @@ async fn a_key_that_was_entered_by_hand_can_be_removed() {
         assert_eq!(local.delete("/api/keys/gemini").await.status, 204);
         assert_eq!(local.file(".env"), "A=1\nB=2\n");
     }
+}
+
+/// Every sealed text in the state directory, that of keys and of everything else.
+fn sealed_texts(dir: &Path) -> BTreeSet<Vec<u8>> {
+    let mut texts = BTreeSet::new();
+    for file in std::fs::read_dir(dir.join(".keyfold")).unwrap() {
+        let bytes = std::fs::read(file.unwrap().path()).unwrap();
+        for (at, _) in bytes.windows(4).enumerate().filter(|(_, window)| *window == b"kf1.") {
+            let is_text = |byte: &&u8| byte.is_ascii_alphanumeric() || b".-_".contains(byte);
+            texts.insert(bytes[at..].iter().take_while(is_text).copied().collect());
+        }
+    }
+    texts
+}
+
+#[tokio::test]
+async fn what_was_removed_or_kept_long_enough_is_wiped_from_the_disk() {
+    let local = Local::start().await;
+    local.has_example_key("exa", 1).await;
+    let dir = local.stop().await;
+    let others = sealed_texts(dir.path());
+
+    let local = Setup::default().in_dir(dir).start().await;
+    local.has_example_key("gemini", 1).await;
+    let dir = local.stop().await;
+    let first: Vec<_> = sealed_texts(dir.path()).difference(&others).cloned().collect();
+    assert_eq!(first.len(), 1);
+
+    // Replaced, it is kept; after a day the next change of any key wipes it.
+    let local = Setup::default().in_dir(dir).start().await;
+    local.has_example_key("gemini", 2).await;
+    let dir = local.stop().await;
+    assert!(sealed_texts(dir.path()).contains(&first[0]));
+    let local = Setup::default().in_dir(dir).start().await;
+    local.clock.advance(DAY);
+    local.has_example_key("openai", 1).await;
+    let dir = local.stop().await;
+    assert!(!sealed_texts(dir.path()).contains(&first[0]));
+
+    let local = Setup::default().in_dir(dir).start().await;
+    for provider in ["gemini", "openai"] {
+        assert_eq!(local.delete(&format!("/api/keys/{provider}")).await.status, 204);
+    }
+    let dir = local.stop().await;
+    assert_eq!(sealed_texts(dir.path()), others);
 }
 
 // At the same time

@@ -135,8 +135,17 @@ mod tests {
         let key = |kind: &str, host: &str| format!("pk_{kind}_{}", BASE64.encode(host.as_bytes()));
         let host = "clever-cat-1.clerk.accounts.dev";
         assert_eq!(clerk_host(&key("test", &format!("{host}$"))).as_deref(), Some(host));
-        assert_eq!(clerk_host(key("live", "clerk.example.com$").trim_end_matches('=')).as_deref(), Some("clerk.example.com"));
-        for bad in [key("test", host), key("test", "a/b$"), key("test", "u@h$"), "pk_test_###".into(), "sk_test_x".into()] {
+        assert_eq!(
+            clerk_host(key("live", "clerk.example.com$").trim_end_matches('=')).as_deref(),
+            Some("clerk.example.com")
+        );
+        for bad in [
+            key("test", host),
+            key("test", "a/b$"),
+            key("test", "u@h$"),
+            "pk_test_###".into(),
+            "sk_test_x".into(),
+        ] {
             assert_eq!(clerk_host(&bad), None, "{bad}");
         }
     }

@@ -8,8 +8,8 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
-use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
+use aws_lc_rs::digest::{SHA256, digest};
 use data_encoding::HEXLOWER;
 use zeroize::Zeroizing;
 
@@ -196,14 +196,35 @@ mod tests {
 
     #[test]
     fn answers_loopback_and_allowed_names_only() {
-        let own = ["localhost", "LOCALHOST:8000", "127.0.0.1:8000", "127.9.9.9", "[::1]:8000", "[::1]", "dev.example:8000"];
+        let own = [
+            "localhost",
+            "LOCALHOST:8000",
+            "127.0.0.1:8000",
+            "127.9.9.9",
+            "[::1]:8000",
+            "[::1]",
+            "dev.example:8000",
+        ];
         for host in own {
             assert!(guard().admit(&request(host, None, None)).is_ok(), "{host}");
         }
         let foreign = [
-            "", "evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "evil.example:8000",
-            "10.0.0.1", "0.0.0.0:8000", "localhost:", "localhost:8000:1", "localhost:99999999", "::1",
-            "[::1", "user@localhost", "localhost, evil.example", "localhost evil.example", "127.0.0.1#",
+            "",
+            "evil.example",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "evil.example:8000",
+            "10.0.0.1",
+            "0.0.0.0:8000",
+            "localhost:",
+            "localhost:8000:1",
+            "localhost:99999999",
+            "::1",
+            "[::1",
+            "user@localhost",
+            "localhost, evil.example",
+            "localhost evil.example",
+            "127.0.0.1#",
         ];
         for host in foreign {
             assert_eq!(guard().admit(&request(host, None, None)).err(), Some(LocalRefusal::Host), "{host}");
@@ -244,7 +265,8 @@ mod tests {
 
     #[test]
     fn only_a_navigation_to_a_page_may_come_from_elsewhere() {
-        let navigation = RequestOrigin { is_page_navigation: true, ..request("localhost:8000", None, Some("cross-site")) };
+        let navigation =
+            RequestOrigin { is_page_navigation: true, ..request("localhost:8000", None, Some("cross-site")) };
         assert!(guard().admit(&navigation).is_ok());
         let rebound = RequestOrigin { host: Some("evil.example"), ..navigation };
         assert_eq!(guard().admit(&rebound).err(), Some(LocalRefusal::Host));

@@ -27,7 +27,11 @@ impl DataKey {
     }
 
     /// Opens the wrapped form that was made for `user`.
-    pub(crate) fn unwrap(ring: &MasterKeyRing, user: &UserId, wrapped: &Sealed) -> Result<Self, EnvelopeError> {
+    pub(crate) fn unwrap(
+        ring: &MasterKeyRing,
+        user: &UserId,
+        wrapped: &Sealed,
+    ) -> Result<Self, EnvelopeError> {
         let content = ring.by_id(wrapped.key_id())?.open(&Purpose::DataKey { user }, wrapped)?;
         Self::from_content(&content)
     }

@@ -98,8 +98,7 @@ impl MasterKeyRing {
     }
 
     pub(super) fn by_id(&self, id: KeyId) -> Result<&SealingKey, EnvelopeError> {
-        self.all().map(|key| &key.0).find(|key| key.id() == id)
-            .ok_or(EnvelopeError::UnknownKey(id))
+        self.all().map(|key| &key.0).find(|key| key.id() == id).ok_or(EnvelopeError::UnknownKey(id))
     }
 
     fn all(&self) -> impl Iterator<Item = &MasterKey> {

@@ -36,10 +36,7 @@ fn a_data_key_opens_for_its_user_only() {
     assert_eq!(again.open(&purpose, &sealed).unwrap().as_slice(), b"secret");
     assert_eq!(DataKey::unwrap(&ring, &user("bob"), &wrapped).err(), Some(EnvelopeError::DoesNotOpen));
     let other = self::ring();
-    assert_eq!(
-        DataKey::unwrap(&other, &ann, &wrapped).err(),
-        Some(EnvelopeError::UnknownKey(ring.ids()[0])),
-    );
+    assert_eq!(DataKey::unwrap(&other, &ann, &wrapped).err(), Some(EnvelopeError::UnknownKey(ring.ids()[0])),);
 }
 
 #[test]
@@ -66,7 +63,9 @@ fn a_sealed_value_cannot_change_its_purpose() {
 
 #[test]
 fn master_keys_are_read_in_every_usual_form() {
-    let bytes: Vec<u8> = (0_u8..32).map(|i| i.wrapping_mul(i).wrapping_mul(7).wrapping_add(i.wrapping_mul(11)).wrapping_add(3)).collect();
+    let bytes: Vec<u8> = (0_u8..32)
+        .map(|i| i.wrapping_mul(i).wrapping_mul(7).wrapping_add(i.wrapping_mul(11)).wrapping_add(3))
+        .collect();
     let id = master(&data_encoding::HEXLOWER.encode(&bytes)).id();
     for text in [
         data_encoding::HEXUPPER.encode(&bytes),
@@ -186,7 +185,8 @@ fn the_vectors_hold() {
         let (user, provider) = (user(&text(case, "user")), provider(&text(case, "provider")));
         let purpose =
             Purpose::ApiKey { user: &user, provider: &provider, version: case["version"].as_i64().unwrap() };
-        let opened = text(case, "sealed").parse::<Sealed>().and_then(|sealed| data_key.open(&purpose, &sealed));
+        let opened =
+            text(case, "sealed").parse::<Sealed>().and_then(|sealed| data_key.open(&purpose, &sealed));
         let outcome = match opened {
             Ok(plain) => String::from_utf8(plain.to_vec()).unwrap(),
             Err(EnvelopeError::NotSealed) => "not sealed".into(),
@@ -205,6 +205,7 @@ fn the_vectors_hold() {
 /// Writes the vectors anew, for a new format: `cargo test -p keyfold write_the_vectors -- --ignored`.
 #[test]
 #[ignore = "writes tests/vectors/envelope.json; the vectors of a released format never change"]
+#[expect(clippy::too_many_lines, reason = "a list of cases")]
 fn write_the_vectors() {
     use serde_json::json;
     let master_text = "3q2+7wABAmNkZWYxUvKx0dW5x8XhUPZqNBs4ZMnWp1I=";
@@ -233,23 +234,102 @@ fn write_the_vectors() {
         ("an older version", &owner, &gemini, 6, text.clone(), "does not open"),
         ("a later version", &owner, &gemini, 8, text.clone(), "does not open"),
         ("a negative version", &owner, &gemini, -7, text.clone(), "does not open"),
-        ("the border between user and provider moved", &owner, &gemini, 7, key.seal(&SystemRandom, &moved, b"AIza-test-data").unwrap().to_string(), "does not open"),
-        ("sealed as the data of a step", &owner, &gemini, 7, key.seal(&SystemRandom, &step, b"AIza-test-data").unwrap().to_string(), "does not open"),
-        ("sealed by another data key of the same user", &owner, &gemini, 7, foreign.seal(&SystemRandom, &purpose, b"AIza-test-data").unwrap().to_string(), "unknown key"),
+        (
+            "the border between user and provider moved",
+            &owner,
+            &gemini,
+            7,
+            key.seal(&SystemRandom, &moved, b"AIza-test-data").unwrap().to_string(),
+            "does not open",
+        ),
+        (
+            "sealed as the data of a step",
+            &owner,
+            &gemini,
+            7,
+            key.seal(&SystemRandom, &step, b"AIza-test-data").unwrap().to_string(),
+            "does not open",
+        ),
+        (
+            "sealed by another data key of the same user",
+            &owner,
+            &gemini,
+            7,
+            foreign.seal(&SystemRandom, &purpose, b"AIza-test-data").unwrap().to_string(),
+            "unknown key",
+        ),
         ("a wrapped data key in the place of a key", &owner, &gemini, 7, wrapped.to_string(), "unknown key"),
         ("the key id changed", &owner, &gemini, 7, changed(&|sealed| sealed.key_id.0[0] ^= 1), "unknown key"),
-        ("the first bit of the nonce flipped", &owner, &gemini, 7, changed(&|sealed| sealed.nonce[0] ^= 0x80), "does not open"),
-        ("the last bit of the nonce flipped", &owner, &gemini, 7, changed(&|sealed| sealed.nonce[11] ^= 1), "does not open"),
-        ("the first bit of the ciphertext flipped", &owner, &gemini, 7, changed(&|sealed| sealed.ciphertext[0] ^= 0x80), "does not open"),
-        ("the last bit of the tag flipped", &owner, &gemini, 7, changed(&|sealed| sealed.ciphertext[last] ^= 1), "does not open"),
-        ("the tag cut by a byte", &owner, &gemini, 7, changed(&|sealed| sealed.ciphertext.truncate(last)), "does not open"),
+        (
+            "the first bit of the nonce flipped",
+            &owner,
+            &gemini,
+            7,
+            changed(&|sealed| sealed.nonce[0] ^= 0x80),
+            "does not open",
+        ),
+        (
+            "the last bit of the nonce flipped",
+            &owner,
+            &gemini,
+            7,
+            changed(&|sealed| sealed.nonce[11] ^= 1),
+            "does not open",
+        ),
+        (
+            "the first bit of the ciphertext flipped",
+            &owner,
+            &gemini,
+            7,
+            changed(&|sealed| sealed.ciphertext[0] ^= 0x80),
+            "does not open",
+        ),
+        (
+            "the last bit of the tag flipped",
+            &owner,
+            &gemini,
+            7,
+            changed(&|sealed| sealed.ciphertext[last] ^= 1),
+            "does not open",
+        ),
+        (
+            "the tag cut by a byte",
+            &owner,
+            &gemini,
+            7,
+            changed(&|sealed| sealed.ciphertext.truncate(last)),
+            "does not open",
+        ),
         ("a byte added", &owner, &gemini, 7, changed(&|sealed| sealed.ciphertext.push(0)), "does not open"),
-        ("the ciphertext empty, the tag there", &owner, &gemini, 7, changed(&|sealed| drop(sealed.ciphertext.drain(..sealed.ciphertext.len() - 16))), "does not open"),
-        ("the tag alone and cut", &owner, &gemini, 7, changed(&|sealed| sealed.ciphertext.truncate(15)), "malformed"),
+        (
+            "the ciphertext empty, the tag there",
+            &owner,
+            &gemini,
+            7,
+            changed(&|sealed| drop(sealed.ciphertext.drain(..sealed.ciphertext.len() - 16))),
+            "does not open",
+        ),
+        (
+            "the tag alone and cut",
+            &owner,
+            &gemini,
+            7,
+            changed(&|sealed| sealed.ciphertext.truncate(15)),
+            "malformed",
+        ),
         ("nothing behind the prefix", &owner, &gemini, 7, "kf1.".into(), "malformed"),
         ("padding added", &owner, &gemini, 7, format!("{text}="), "malformed"),
-        ("a line break at the end", &owner, &gemini, 7, format!("{text}
-"), "malformed"),
+        (
+            "a line break at the end",
+            &owner,
+            &gemini,
+            7,
+            format!(
+                "{text}
+"
+            ),
+            "malformed",
+        ),
         ("a space at the beginning", &owner, &gemini, 7, format!(" {text}"), "not sealed"),
         ("the prefix in capitals", &owner, &gemini, 7, text.replacen("kf1", "KF1", 1), "not sealed"),
         ("no prefix", &owner, &gemini, 7, text.replacen("kf1.", "", 1), "not sealed"),

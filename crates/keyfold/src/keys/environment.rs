@@ -27,9 +27,15 @@ pub(super) enum Place {
 /// What a look for a key found.
 pub(super) enum Found {
     Nothing,
-    Key { key: ApiKey, place: Place },
+    Key {
+        key: ApiKey,
+        place: Place,
+    },
     /// Something stands there that cannot be a key.
-    Unusable { place: Place, why: String },
+    Unusable {
+        place: Place,
+        why: String,
+    },
 }
 
 /// What a change of the files needs to be undone.
@@ -74,7 +80,12 @@ impl EnvFiles {
             Ok(key) => Found::Key { key, place: Place::File },
             Err(why) => Found::Unusable {
                 place: Place::File,
-                why: format!("{} in {}, line {}: {why}", provider.variable, self.backend.display(), variable.line()),
+                why: format!(
+                    "{} in {}, line {}: {why}",
+                    provider.variable,
+                    self.backend.display(),
+                    variable.line()
+                ),
             },
         }
     }
@@ -149,11 +160,14 @@ pub(crate) async fn set_frontend_variable(keys: &Arc<Keys>, name: &str, value: &
     }
     let Some(path) = files.frontend.clone() else {
         return Err(Error::NotFound(
-            "There is no frontend folder here. Set KEYFOLD_FRONTEND_ENV_FILE to the .env of your front end.".into(),
+            "There is no frontend folder here. Set KEYFOLD_FRONTEND_ENV_FILE to the .env of your front end."
+                .into(),
         ));
     };
-    let value = ApiKey::parse(value)
-        .map_err(|why| Error::InvalidRequest { field: "value".into(), why: format!("cannot be used: {why}") })?;
+    let value = ApiKey::parse(value).map_err(|why| Error::InvalidRequest {
+        field: "value".into(),
+        why: format!("cannot be used: {why}"),
+    })?;
     let name = name.to_owned();
     let written = tokio::task::spawn_blocking(move || write_variable(&path, &name, &value));
     Ok(written.await??)

@@ -59,7 +59,9 @@ impl UserApiKeys {
     /// The user's keys, ordered by provider.
     pub fn list(&self) -> Result<Vec<KeyRecord>, Error> {
         match &self.keys.read_from {
-            ReadFrom::Database => Ok(self.stored.keys.iter().filter_map(|stored| self.stored_record(stored)).collect()),
+            ReadFrom::Database => {
+                Ok(self.stored.keys.iter().filter_map(|stored| self.stored_record(stored)).collect())
+            }
             ReadFrom::Environment(files) => {
                 let file = EnvFile::read(files.backend())?;
                 let mut records = vec![];
@@ -132,7 +134,13 @@ impl UserApiKeys {
         }
     }
 
-    fn record_of(&self, provider: &ProviderId, key: &ApiKey, stored: &StoredKey, source: KeySource) -> KeyRecord {
+    fn record_of(
+        &self,
+        provider: &ProviderId,
+        key: &ApiKey,
+        stored: &StoredKey,
+        source: KeySource,
+    ) -> KeyRecord {
         KeyRecord { masked: key.masked(), ..self.record_without_key(provider, stored, source) }
     }
 

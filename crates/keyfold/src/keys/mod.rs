@@ -154,7 +154,8 @@ impl Keys {
     pub(crate) async fn flush(&self) {
         let used = std::mem::take(&mut self.notes().used);
         for ((user, provider, version), at) in used {
-            let written = storage::keys::set_used(&self.database, &user, provider.as_str(), version, at).await;
+            let written =
+                storage::keys::set_used(&self.database, &user, provider.as_str(), version, at).await;
             if let Err(error) = written {
                 tracing::debug!(%error, "the time of a key's last use was not written");
                 self.notes().used.entry((user, provider, version)).or_insert(at);
@@ -176,8 +177,7 @@ impl Keys {
 
 impl Stored {
     fn read(keys: &Keys, user: &UserId, rows: storage::keys::UserKeyRows) -> Self {
-        let data_key =
-            rows.data_key.parse().and_then(|wrapped| DataKey::unwrap(&keys.ring, user, &wrapped));
+        let data_key = rows.data_key.parse().and_then(|wrapped| DataKey::unwrap(&keys.ring, user, &wrapped));
         let keys = rows.keys.into_iter().map(|row| StoredKey { sealed: row.key.parse(), row }).collect();
         Self { data_key: Some(data_key), keys }
     }
@@ -186,7 +186,12 @@ impl Stored {
         self.keys.iter().find(|stored| stored.row.provider == provider.as_str())
     }
 
-    fn open(&self, user: &UserId, provider: &ProviderId, stored: &StoredKey) -> Result<ApiKey, EnvelopeError> {
+    fn open(
+        &self,
+        user: &UserId,
+        provider: &ProviderId,
+        stored: &StoredKey,
+    ) -> Result<ApiKey, EnvelopeError> {
         let purpose = Purpose::ApiKey { user, provider, version: stored.row.version };
         let data_key = match &self.data_key {
             Some(Ok(data_key)) => data_key,
@@ -342,8 +347,15 @@ impl KeyTicket {
             Identity::Version(version) => {
                 let provider = self.provider.id.as_str();
                 let database = &self.keys.database;
-                storage::keys::set_status(database, &self.user, provider, version, status.as_str(), Some(now))
-                    .await?;
+                storage::keys::set_status(
+                    database,
+                    &self.user,
+                    provider,
+                    version,
+                    status.as_str(),
+                    Some(now),
+                )
+                .await?;
             }
             Identity::Outside(digest) => {
                 let mut notes = self.keys.notes();
@@ -378,8 +390,7 @@ impl KeyTicket {
 
 impl Notes {
     fn mark(&mut self, place: (UserId, ProviderId), digest: [u8; 32]) -> &mut Mark {
-        let fresh =
-            || Mark { digest, status: KeyStatus::Unverified, used_at: None, verified_at: None };
+        let fresh = || Mark { digest, status: KeyStatus::Unverified, used_at: None, verified_at: None };
         let mark = self.marks.entry(place).or_insert_with(fresh);
         if mark.digest != digest {
             *mark = fresh();

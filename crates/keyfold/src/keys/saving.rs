@@ -86,7 +86,11 @@ impl UserApiKeys {
     }
 
     /// Looks at a key and asks its provider; the result can be [`store`](Self::store)d.
-    pub async fn check_before_saving(&self, provider: &Arc<Provider>, key: ApiKey) -> Result<CheckedKey, Error> {
+    pub async fn check_before_saving(
+        &self,
+        provider: &Arc<Provider>,
+        key: ApiKey,
+    ) -> Result<CheckedKey, Error> {
         let mut warnings = vec![];
         match appearance(&self.keys.registry, provider, &key) {
             Appearance::Known => {}
@@ -108,9 +112,8 @@ impl UserApiKeys {
             Verdict::Limited(why) => {
                 warnings.push(Warning::Limited(format!("The key is live, but limited: {why}.")));
             }
-            Verdict::Unknown(why) => warnings.push(Warning::NotVerified(format!(
-                "The key was saved without being verified: {why}."
-            ))),
+            Verdict::Unknown(why) => warnings
+                .push(Warning::NotVerified(format!("The key was saved without being verified: {why}."))),
             Verdict::Rejected => {
                 return Err(Error::KeyRejectedOnSaving {
                     provider: provider.id.clone(),
@@ -152,7 +155,11 @@ impl UserApiKeys {
         self.change(provider, Change::Remove).await.map(drop)
     }
 
-    async fn change(&self, provider: &Arc<Provider>, change: Change) -> Result<(Option<KeyRecord>, bool), Error> {
+    async fn change(
+        &self,
+        provider: &Arc<Provider>,
+        change: Change,
+    ) -> Result<(Option<KeyRecord>, bool), Error> {
         let work = Changing {
             keys: Arc::clone(&self.keys),
             user: self.user.clone(),
@@ -219,16 +226,15 @@ impl Changing {
                 (self.in_files(Some(key)).await?, Some(row), masked)
             }
             Change::RollBack => {
-                let (sealed, version, status) = match (&outside, &current) {
+                let (sealed, version, status) = if let (Some(_), Some(saved)) = (&outside, &current) {
                     // An edit by hand is the present version, so the saved one is the version before it.
-                    (Some(_), Some(saved)) => (saved.key.clone(), saved.version, saved.status.clone()),
-                    _ => {
-                        let provider = self.provider.id.as_str();
-                        storage::keys::previous(&transaction, &self.user, provider, oldest)
-                            .await?
-                            .map(|previous| (previous.key, previous.version, previous.status))
-                            .ok_or_else(|| Error::NoPreviousVersion { provider: self.provider.id.clone() })?
-                    }
+                    (saved.key.clone(), saved.version, saved.status.clone())
+                } else {
+                    let provider = self.provider.id.as_str();
+                    storage::keys::previous(&transaction, &self.user, provider, oldest)
+                        .await?
+                        .map(|previous| (previous.key, previous.version, previous.status))
+                        .ok_or_else(|| Error::NoPreviousVersion { provider: self.provider.id.clone() })?
                 };
                 let key = self.open(&stored, &sealed, version)?;
                 let masked = key.masked();
@@ -275,7 +281,9 @@ impl Changing {
         let ReadFrom::Environment(files) = &self.keys.read_from else { return Ok(None) };
         let file = EnvFile::read(files.backend())?;
         let Found::Key { key, .. } = files.find_in_file(&self.provider, &file) else { return Ok(None) };
-        let saved = stored.find(&self.provider.id).and_then(|row| stored.open(&self.user, &self.provider.id, row).ok());
+        let saved = stored
+            .find(&self.provider.id)
+            .and_then(|row| stored.open(&self.user, &self.provider.id, row).ok());
         Ok(if saved.is_some_and(|saved| saved.is_same_as(&key)) { None } else { Some(key) })
     }
 
@@ -312,7 +320,12 @@ impl Changing {
         Ok(row)
     }
 
-    async fn put(&self, transaction: &Transaction, current: Option<&KeyRow>, row: &KeyRow) -> Result<(), Error> {
+    async fn put(
+        &self,
+        transaction: &Transaction,
+        current: Option<&KeyRow>,
+        row: &KeyRow,
+    ) -> Result<(), Error> {
         let put = match current {
             None => storage::keys::insert(transaction, &self.user, row).await,
             Some(current) => storage::keys::replace(transaction, &self.user, row, current.version).await,

@@ -53,9 +53,15 @@ impl Fixture {
     }
 }
 
-async fn open(folder: &TempDir, standin: &Standin, master: &Arc<MasterKey>, clock: &Arc<ManualClock>) -> Arc<Keys> {
-    let database =
-        Database::open_sqlite(folder.path().join("keyfold.db"), std::time::Duration::from_secs(3)).await.unwrap();
+async fn open(
+    folder: &TempDir,
+    standin: &Standin,
+    master: &Arc<MasterKey>,
+    clock: &Arc<ManualClock>,
+) -> Arc<Keys> {
+    let database = Database::open_sqlite(folder.path().join("keyfold.db"), std::time::Duration::from_secs(3))
+        .await
+        .unwrap();
     let mut registry = Registry::built_in().unwrap();
     for provider in registry.ids() {
         let address = BaseAddress::parse(&standin.base_url(provider.as_str())).unwrap();
@@ -119,7 +125,15 @@ async fn a_row_that_was_moved_to_another_user_provider_or_version_does_not_open(
 
 #[tokio::test]
 async fn a_stored_text_that_is_not_sealed_by_us_is_unreadable_and_the_rest_of_the_list_stays() {
-    for stored in ["AIza-plain-text-key", "", "kf1.", "kf2.AAAA", "kf1.!!!!", "kf1.AAAAAAAAAAA", "kf1.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"] {
+    for stored in [
+        "AIza-plain-text-key",
+        "",
+        "kf1.",
+        "kf2.AAAA",
+        "kf1.!!!!",
+        "kf1.AAAAAAAAAAA",
+        "kf1.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+    ] {
         let fixture = Fixture::new().await;
         fixture.save("ann", "gemini", &example_key("gemini", 1)).await.unwrap();
         fixture.save("ann", "exa", &example_key("exa", 1)).await.unwrap();
@@ -146,7 +160,11 @@ async fn every_flipped_bit_of_a_stored_key_and_data_key_is_noticed() {
             bytes[index] ^= 1;
             let changed = String::from_utf8(bytes).unwrap();
             fixture.execute(update, vec![changed.into()]).await;
-            assert_eq!(code(fixture.key_of("ann", "gemini").await), "key_unreadable", "{select} byte {index}");
+            assert_eq!(
+                code(fixture.key_of("ann", "gemini").await),
+                "key_unreadable",
+                "{select} byte {index}"
+            );
         }
         fixture.execute(update, vec![good.into()]).await;
         assert!(fixture.key_of("ann", "gemini").await.is_ok());
@@ -258,9 +276,17 @@ async fn marks_follow_what_the_provider_says_and_its_own_troubles_change_nothing
         fixture.standin.script("openai", behaviour);
         fixture.of("ann").await.validate(&openai).await.unwrap()
     };
-    assert_eq!(says(Behaviour::status(401, r#"{"error":{"code":"invalid_api_key"}}"#)).await, Verdict::Rejected);
+    assert_eq!(
+        says(Behaviour::status(401, r#"{"error":{"code":"invalid_api_key"}}"#)).await,
+        Verdict::Rejected
+    );
     assert_eq!(status().await, KeyStatus::Rejected);
-    for trouble in [Behaviour::status(500, "{}"), Behaviour::status(429, "{}"), Behaviour::NotJson, Behaviour::CloseWithoutAnswer] {
+    for trouble in [
+        Behaviour::status(500, "{}"),
+        Behaviour::status(429, "{}"),
+        Behaviour::NotJson,
+        Behaviour::CloseWithoutAnswer,
+    ] {
         assert!(matches!(says(trouble).await, Verdict::Unknown(_)));
         assert_eq!(status().await, KeyStatus::Rejected);
     }

@@ -17,7 +17,9 @@ pub enum MalformedAddress {
     #[error("is not a web address; write it like https://api.example.com")]
     NotAnAddress,
     /// Plain `http` would send keys readable over the network.
-    #[error("must begin with https:// (http:// is allowed for this machine only, such as http://127.0.0.1:9100)")]
+    #[error(
+        "must begin with https:// (http:// is allowed for this machine only, such as http://127.0.0.1:9100)"
+    )]
     NotHttps,
     /// User name or password in the address.
     #[error("must not contain a user name or password")]
@@ -59,7 +61,10 @@ impl BaseAddress {
             && url.origin() == self.0.origin()
             && url.username().is_empty()
             && url.password().is_none()
-            && url.path().strip_prefix(self.0.path().trim_end_matches('/')).is_some_and(|rest| rest.starts_with('/'));
+            && url
+                .path()
+                .strip_prefix(self.0.path().trim_end_matches('/'))
+                .is_some_and(|rest| rest.starts_with('/'));
         stays.then_some(url)
     }
 
@@ -127,7 +132,16 @@ mod tests {
         let base = BaseAddress::parse("https://api.example.com/v2/").unwrap();
         let join = |path| base.join(path).map(String::from);
         assert_eq!(join("/chat?a=b").as_deref(), Some("https://api.example.com/v2/chat?a=b"));
-        for escape in ["chat", "@evil.example/", ".evil.example/", "/../admin", "/../v2x", "/%2e%2e/admin", "/%2e%2e/v2x", ":8443/"] {
+        for escape in [
+            "chat",
+            "@evil.example/",
+            ".evil.example/",
+            "/../admin",
+            "/../v2x",
+            "/%2e%2e/admin",
+            "/%2e%2e/v2x",
+            ":8443/",
+        ] {
             assert_eq!(join(escape), None, "{escape}");
         }
     }

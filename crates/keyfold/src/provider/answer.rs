@@ -54,7 +54,8 @@ impl AnswerRule {
         self.status == answer.status.as_u16()
             && self.contains.as_deref().is_none_or(|part| text.contains(part))
             && self.pointer.as_deref().is_none_or(|pointer| {
-                json.and_then(|json| json.pointer(pointer)).is_some_and(|found| Some(found) == self.equals.as_ref())
+                json.and_then(|json| json.pointer(pointer))
+                    .is_some_and(|found| Some(found) == self.equals.as_ref())
             })
     }
 
@@ -91,20 +92,24 @@ fn judge(provider: &Provider, first: &[AnswerRule], answer: &Answer<'_>) -> Verd
     let status = answer.status.as_u16();
     // A web page is the answer of something in between, a proxy or a sign-in page, not of the provider.
     if json.is_none() && looks_like_a_page(&text) {
-        return Verdict::Unknown(format!("{name} could not be asked: a web page answered in its place ({status})"));
+        return Verdict::Unknown(format!(
+            "{name} could not be asked: a web page answered in its place ({status})"
+        ));
     }
     match answer.status {
         success if success.is_success() && json.is_some() => Verdict::Valid,
-        success if success.is_success() => {
-            Verdict::Unknown(format!("{name} answered, but not as it should"))
+        success if success.is_success() => Verdict::Unknown(format!("{name} answered, but not as it should")),
+        StatusCode::UNAUTHORIZED | StatusCode::TOO_MANY_REQUESTS if speaks_of_quota(&text) => {
+            Verdict::Limited("the account's quota is used up".into())
         }
         StatusCode::UNAUTHORIZED => Verdict::Rejected,
         StatusCode::PAYMENT_REQUIRED => Verdict::Limited("the account has no credits left".into()),
-        StatusCode::FORBIDDEN => Verdict::Limited(format!("{name} does not allow this request with this key")),
-        StatusCode::TOO_MANY_REQUESTS if speaks_of_quota(&text) => {
-            Verdict::Limited("the account's quota is used up".into())
+        StatusCode::FORBIDDEN => {
+            Verdict::Limited(format!("{name} does not allow this request with this key"))
         }
-        StatusCode::TOO_MANY_REQUESTS => Verdict::Unknown(format!("{name} wants fewer requests at the moment")),
+        StatusCode::TOO_MANY_REQUESTS => {
+            Verdict::Unknown(format!("{name} wants fewer requests at the moment"))
+        }
         _ => Verdict::Unknown(format!("{name} answered {status} to the check")),
     }
 }

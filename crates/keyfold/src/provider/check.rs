@@ -2,9 +2,9 @@
 
 use http::StatusCode;
 
+use super::Provider;
 use super::answer::{self, Answer, Verdict};
 use super::http::{CallError, HttpClient, Request};
-use super::Provider;
 use crate::secret::ApiKey;
 
 /// A verdict needs the beginning of an answer only; model lists may be long, but hold their JSON together.

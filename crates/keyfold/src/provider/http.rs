@@ -194,7 +194,10 @@ impl HttpClient {
     }
 
     /// The next part of a body; `None` at its end.
-    pub(crate) async fn next_chunk(&self, response: &mut reqwest::Response) -> Result<Option<Bytes>, CallError> {
+    pub(crate) async fn next_chunk(
+        &self,
+        response: &mut reqwest::Response,
+    ) -> Result<Option<Bytes>, CallError> {
         match tokio::time::timeout(self.timeouts.idle, response.chunk()).await {
             Err(_) => Err(CallError::TimedOut),
             Ok(Err(_)) => Err(CallError::BrokeOff),
@@ -255,7 +258,8 @@ fn cause(error: reqwest::Error) -> String {
 /// Seconds or an HTTP date (RFC 9110, 10.2.3); nothing else is passed on.
 fn retry_after(value: &str) -> Option<String> {
     let seconds = value.len() <= 10 && value.bytes().all(|byte| byte.is_ascii_digit());
-    let date = value.len() == 29 && value.ends_with(" GMT") && value.is_char_boundary(3) && &value[3..5] == ", ";
+    let date =
+        value.len() == 29 && value.ends_with(" GMT") && value.is_char_boundary(3) && &value[3..5] == ", ";
     (!value.is_empty() && (seconds || date)).then(|| value.to_owned())
 }
 
@@ -272,7 +276,8 @@ fn message(body: &[u8], key: &ApiKey) -> Option<String> {
 /// A provider's words, shortened, unless they repeat a part of the key, in whatever grouping.
 #[expect(clippy::disallowed_methods, reason = "words that repeat the key must not be passed on")]
 pub(crate) fn fit_to_show(words: &str, key: &ApiKey) -> Option<String> {
-    let text: String = words.chars().filter(|character| !character.is_control()).take(MESSAGE_LIMIT).collect();
+    let text: String =
+        words.chars().filter(|character| !character.is_control()).take(MESSAGE_LIMIT).collect();
     let letters = |text: &str| -> Zeroizing<Vec<u8>> {
         Zeroizing::new(text.bytes().filter(u8::is_ascii_alphanumeric).collect())
     };

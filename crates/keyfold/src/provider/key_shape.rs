@@ -133,8 +133,18 @@ pub fn is_somebodys_key(registry: &Registry, text: &str) -> bool {
 /// Whether `text`, found in a file by hand, stands for a key that is not there yet.
 pub fn is_placeholder(provider: &Provider, text: &str) -> bool {
     const TELLTALES: [&str; 12] = [
-        "your_", "your-", "yourkey", "yourapikey", "changeme", "change_me", "change-me", "placeholder",
-        "replace_me", "replace-me", "key_here", "key-here",
+        "your_",
+        "your-",
+        "yourkey",
+        "yourapikey",
+        "changeme",
+        "change_me",
+        "change-me",
+        "placeholder",
+        "replace_me",
+        "replace-me",
+        "key_here",
+        "key-here",
     ];
     let lower = text.to_ascii_lowercase();
     if TELLTALES.iter().any(|telltale| lower.contains(telltale)) {

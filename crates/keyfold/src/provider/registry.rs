@@ -344,7 +344,8 @@ impl Entry {
             .headers
             .iter()
             .map(|(name, value)| {
-                let value = HeaderValue::from_str(value).map_err(|_| RegistryError::Header(id.to_string()))?;
+                let value =
+                    HeaderValue::from_str(value).map_err(|_| RegistryError::Header(id.to_string()))?;
                 Ok((header_name(&id, name)?, value))
             })
             .collect::<Result<_, RegistryError>>()?;

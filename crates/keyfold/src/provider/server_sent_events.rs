@@ -66,7 +66,11 @@ impl EventReader {
                 _ => {}
             }
         }
-        if self.buffer.len() - self.start > EVENT_LIMIT { Err(CallError::TooLarge(EVENT_LIMIT)) } else { Ok(None) }
+        if self.buffer.len() - self.start > EVENT_LIMIT {
+            Err(CallError::TooLarge(EVENT_LIMIT))
+        } else {
+            Ok(None)
+        }
     }
 
     /// A line without its end (`\n`, `\r\n` or `\r`).

@@ -46,7 +46,8 @@ impl Environment {
 
 impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Environment {
     fn from_iter<I: IntoIterator<Item = (N, V)>>(pairs: I) -> Self {
-        let values = pairs.into_iter().map(|(name, value)| (name.into(), Zeroizing::new(value.into()))).collect();
+        let values =
+            pairs.into_iter().map(|(name, value)| (name.into(), Zeroizing::new(value.into()))).collect();
         Self { values, unreadable: vec![] }
     }
 }

@@ -184,14 +184,6 @@ fn read_database(sources: &Sources, state_dir: &Path, problems: &mut Problems) -
         return Some(DatabaseSetting::Sqlite(state_dir.join("keyfold.db")));
     };
     if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-        if !production {
-            problems.add(
-                "DATABASE_URL",
-                "names a PostgreSQL database, and this build of Keyfold keeps local mode's keys in SQLite only",
-                "leave it out, or write sqlite://path/to/file.db (it may stand in the backend .env)",
-            );
-            return None;
-        }
         return Some(DatabaseSetting::Postgres);
     }
     if production {

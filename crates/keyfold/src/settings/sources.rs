@@ -43,25 +43,25 @@ impl Sources {
         let mut problems = Problems::default();
         refuse_unreadable(&process, &mut problems);
         let toml = read_settings_file(dir, &mut problems);
-        let from_toml = |name: &str| toml.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
-        let backend_env_file = match process
-            .get("KEYFOLD_BACKEND_ENV_FILE")
-            .or_else(|| from_toml("KEYFOLD_BACKEND_ENV_FILE"))
-        {
-            Some(path) => dir.join(path),
-            None if dir.join("backend").is_dir() => dir.join("backend/.env"),
-            None => dir.join(".env"),
-        };
-        let set_by_process = ["DEBUG", "DEPLOY_ENV"].into_iter().any(|name| process.get(name).is_some_and(is_set));
+        let from_toml =
+            |name: &str| toml.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+        let backend_env_file =
+            match process.get("KEYFOLD_BACKEND_ENV_FILE").or_else(|| from_toml("KEYFOLD_BACKEND_ENV_FILE")) {
+                Some(path) => dir.join(path),
+                None if dir.join("backend").is_dir() => dir.join("backend/.env"),
+                None => dir.join(".env"),
+            };
+        let set_by_process =
+            ["DEBUG", "DEPLOY_ENV"].into_iter().any(|name| process.get(name).is_some_and(is_set));
         let mut env_file = None;
         let decided = if set_by_process {
             mode::decide(process.get("DEBUG"), process.get("DEPLOY_ENV")).map(|mode| (mode, Origin::Process))
         } else {
             env_file = read_env_file(&backend_env_file, &mut problems);
-            let variable = |name| env_file.as_ref().and_then(|file| file.get(name)).filter(|value| is_set(value));
+            let variable =
+                |name| env_file.as_ref().and_then(|file| file.get(name)).filter(|value| is_set(value));
             let (debug, deploy_env) = (variable("DEBUG"), variable("DEPLOY_ENV"));
-            let origin =
-                if debug.or(deploy_env).is_some() { Origin::EnvFile } else { Origin::Default };
+            let origin = if debug.or(deploy_env).is_some() { Origin::EnvFile } else { Origin::Default };
             mode::decide(debug, deploy_env).map(|mode| (mode, origin))
         };
         let (mode, mode_origin) = match decided {
@@ -80,7 +80,8 @@ impl Sources {
         } else if set_by_process {
             env_file = read_env_file(&backend_env_file, &mut problems);
         }
-        let sources = Self { dir: dir.to_owned(), process, env_file, toml, backend_env_file, mode, mode_origin };
+        let sources =
+            Self { dir: dir.to_owned(), process, env_file, toml, backend_env_file, mode, mode_origin };
         problems.into_result().map(|()| sources)
     }
 
@@ -124,7 +125,8 @@ impl Sources {
         let from_env_file = || self.env_file.as_ref().and_then(|file| file.get(name));
         let from_toml = || self.toml.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
         let value = self.process.get(name).filter(|value| is_set(value));
-        value.or_else(|| from_env_file().filter(|value| is_set(value)))
+        value
+            .or_else(|| from_env_file().filter(|value| is_set(value)))
             .or_else(|| from_toml().filter(|value| is_set(value)))
             .map(str::trim)
     }
@@ -171,21 +173,17 @@ impl Sources {
 
     /// A comma-separated list; `None` if it is not set.
     pub fn list(&self, name: &str) -> Option<Vec<String>> {
-        let list = self.get(name)?;
-        let parts: Vec<String> =
-            list.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect();
-        (!parts.is_empty()).then_some(parts)
+        self.get(name).map(|list| {
+            list.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+        })
     }
 
     /// The addresses given as `KEYFOLD_PROVIDER_<ID>_BASE_URL`: provider, variable, address.
     pub(super) fn base_addresses(&self) -> Vec<(ProviderId, String, String)> {
         let mut found: Vec<(ProviderId, String, String)> = vec![];
         let file_names = self.env_file.iter().flat_map(EnvFile::variables).map(|variable| variable.name());
-        let names = self
-            .process
-            .names()
-            .chain(file_names)
-            .chain(self.toml.iter().map(|(name, _)| name.as_str()));
+        let names =
+            self.process.names().chain(file_names).chain(self.toml.iter().map(|(name, _)| name.as_str()));
         for name in names {
             let Some(id) = base_address_provider(name) else { continue };
             if found.iter().any(|(_, known, _)| known == name) {
@@ -238,9 +236,9 @@ fn read_env_file(path: &Path, problems: &mut Problems) -> Option<EnvFile> {
     EnvFile::read(path)
         .inspect_err(|error| {
             problems.add(
-                "The backend .env",
+                "KEYFOLD_BACKEND_ENV_FILE",
                 format!("cannot be used: {error}"),
-                "correct the file, or name another one with KEYFOLD_BACKEND_ENV_FILE",
+                "correct the file, or name another one",
             );
         })
         .ok()
@@ -252,7 +250,11 @@ fn read_settings_file(dir: &Path, problems: &mut Problems) -> Vec<(String, Zeroi
         Ok(text) => Zeroizing::new(text),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return vec![],
         Err(error) => {
-            problems.add(SETTINGS_FILE, format!("cannot be read ({error})"), "make it readable, or remove it");
+            problems.add(
+                SETTINGS_FILE,
+                format!("cannot be read ({error})"),
+                "make it readable, or remove it",
+            );
             return vec![];
         }
     };
@@ -260,7 +262,9 @@ fn read_settings_file(dir: &Path, problems: &mut Problems) -> Vec<(String, Zeroi
         Ok(table) => table,
         Err(error) => {
             // The whole message would quote the line, which may hold a secret.
-            let line = 1 + error.span().map_or(0, |span| text.bytes().take(span.start).filter(|byte| *byte == b'\n').count());
+            let line = 1 + error
+                .span()
+                .map_or(0, |span| text.bytes().take(span.start).filter(|byte| *byte == b'\n').count());
             problems.add(
                 SETTINGS_FILE,
                 format!("is not TOML: line {line}: {}", error.message()),
@@ -318,9 +322,7 @@ fn as_text(value: &toml::Value) -> Option<String> {
         toml::Value::String(text) => text.clone(),
         toml::Value::Integer(number) => number.to_string(),
         toml::Value::Boolean(yes) => yes.to_string(),
-        toml::Value::Array(parts) => {
-            parts.iter().map(as_text).collect::<Option<Vec<_>>>()?.join(",")
-        }
+        toml::Value::Array(parts) => parts.iter().map(as_text).collect::<Option<Vec<_>>>()?.join(","),
         _ => return None,
     })
 }

@@ -15,8 +15,8 @@ const SECRET: &str = "S3CR3T";
 
 /// No pattern, and `+` and `/` in its base64.
 const KEY: [u8; 32] = [
-    0xfb, 0xef, 0xbe, 0x12, 0x34, 0x90, 0xab, 0xcd, 0xff, 0xff, 0x01, 0x77, 0x3e, 0x5c, 0x68, 0xd2, 0x9a, 0x04,
-    0x41, 0xe7, 0x8b, 0x23, 0x6f, 0xb0, 0xc5, 0x19, 0x82, 0xfa, 0x57, 0x0d, 0xee, 0x31,
+    0xfb, 0xef, 0xbe, 0x12, 0x34, 0x90, 0xab, 0xcd, 0xff, 0xff, 0x01, 0x77, 0x3e, 0x5c, 0x68, 0xd2, 0x9a,
+    0x04, 0x41, 0xe7, 0x8b, 0x23, 0x6f, 0xb0, 0xc5, 0x19, 0x82, 0xfa, 0x57, 0x0d, 0xee, 0x31,
 ];
 
 /// A folder with these files.
@@ -87,7 +87,8 @@ mod the_mode {
                 .filter_map(|(name, value)| Some((name, value?)))
                 .collect::<Vec<_>>()
         };
-        let lines: Vec<String> = variables(file).iter().map(|(name, value)| format!("{name}={value}\n")).collect();
+        let lines: Vec<String> =
+            variables(file).iter().map(|(name, value)| format!("{name}={value}\n")).collect();
         let text = lines.concat();
         let folder = folder(&[(".env", text.as_str())]);
         load(folder.path(), &variables(process)).map(|sources| (sources.mode(), sources.mode_origin()))
@@ -95,8 +96,12 @@ mod the_mode {
 
     #[test]
     fn the_whole_table_from_either_source() {
-        for debug in [None, Some(""), Some("false"), Some("OFF"), Some("0"), Some("true"), Some("Yes"), Some("1")] {
-            for deploy_env in [None, Some(""), Some("local"), Some("render"), Some("heroku"), Some("anything")] {
+        for debug in
+            [None, Some(""), Some("false"), Some("OFF"), Some("0"), Some("true"), Some("Yes"), Some("1")]
+        {
+            for deploy_env in
+                [None, Some(""), Some("local"), Some("render"), Some("heroku"), Some("anything")]
+            {
                 let is_debug = matches!(debug, Some("true" | "Yes" | "1"));
                 let is_deployed = !matches!(deploy_env, None | Some("" | "local"));
                 let mode = if is_deployed && !is_debug { Mode::Production } else { Mode::Local };
@@ -134,7 +139,11 @@ mod the_mode {
         for empty in ["", " "] {
             for process in [(Some(empty), None), (None, Some(empty)), (Some(empty), Some(empty))] {
                 let from_file = |file| decided(process, file).unwrap();
-                assert_eq!(from_file((None, Some("render"))), (Mode::Production, Origin::EnvFile), "{process:?}");
+                assert_eq!(
+                    from_file((None, Some("render"))),
+                    (Mode::Production, Origin::EnvFile),
+                    "{process:?}"
+                );
                 let both = (Some("true"), Some("render"));
                 assert_eq!(from_file(both), (Mode::Local, Origin::EnvFile), "{process:?}");
                 assert_eq!(from_file((Some(""), Some(""))), (Mode::Local, Origin::Default), "{process:?}");
@@ -211,7 +220,9 @@ mod the_mode {
         ];
         for (marker, platform) in markers {
             let advice = format!("DEPLOY_ENV={platform}");
-            for variables in [vec![(marker, "x")], vec![(marker, "x"), ("DEBUG", "true"), ("DEPLOY_ENV", "render")]] {
+            for variables in
+                [vec![(marker, "x")], vec![(marker, "x"), ("DEBUG", "true"), ("DEPLOY_ENV", "render")]]
+            {
                 one_complaint(read(&variables), marker, &[&advice, "DEBUG=false", "no login"]);
             }
             read(&[(marker, "")]).unwrap();
@@ -222,7 +233,8 @@ mod the_mode {
             let (variables, _) = complaints(read(&[(marker, "x"), ("DEPLOY_ENV", "render")]));
             assert!(!variables.contains(&marker.to_owned()));
         }
-        let (variables, _) = complaints(read(&[("DYNO", "web.1"), ("KEYFOLD_ONBOARDING", "x"), ("RENDER", "true")]));
+        let (variables, _) =
+            complaints(read(&[("DYNO", "web.1"), ("KEYFOLD_ONBOARDING", "x"), ("RENDER", "true")]));
         assert_eq!(variables, ["RENDER", "DYNO", "KEYFOLD_ONBOARDING"]);
     }
 }
@@ -280,7 +292,13 @@ mod the_sources {
             let settings = read_in(&root.join(start), variables).unwrap();
             let shown = |path: PathBuf| {
                 let parent = path.parent().unwrap().canonicalize().unwrap();
-                parent.join(path.file_name().unwrap()).strip_prefix(&root).unwrap().to_str().unwrap().to_owned()
+                parent
+                    .join(path.file_name().unwrap())
+                    .strip_prefix(&root)
+                    .unwrap()
+                    .to_str()
+                    .unwrap()
+                    .to_owned()
             };
             (shown(settings.backend_env_file), settings.frontend_env_file.map(shown))
         };
@@ -323,7 +341,8 @@ mod the_sources {
         let folder = folder(&[]);
         let key = BASE64.encode(&KEY);
         let url = format!("postgres://user:{SECRET}@host/db");
-        let settings = read_in(folder.path(), &[("KEYFOLD_MASTER_KEY", &key), ("DATABASE_URL", &url)]).unwrap();
+        let settings =
+            read_in(folder.path(), &[("KEYFOLD_MASTER_KEY", &key), ("DATABASE_URL", &url)]).unwrap();
         let environment = Environment::from_iter([("GEMINI_API_KEY", SECRET)]);
         let shown = format!("{settings:?} {environment:?}");
         assert!(!shown.contains(SECRET) && !shown.contains(&key), "{shown}");
@@ -412,7 +431,8 @@ mod secret_files {
 
     #[test]
     fn a_setting_whose_file_cannot_be_read_is_not_called_missing() {
-        let files = [("DEPLOY_ENV", "render"), ("DATABASE_URL_FILE", "gone"), ("KEYFOLD_MASTER_KEY_FILE", "gone")];
+        let files =
+            [("DEPLOY_ENV", "render"), ("DATABASE_URL_FILE", "gone"), ("KEYFOLD_MASTER_KEY_FILE", "gone")];
         let (named, message) = complaints(read(&files));
         assert_eq!(named, ["DATABASE_URL_FILE", "KEYFOLD_MASTER_KEY_FILE"], "{message}");
     }
@@ -466,11 +486,27 @@ mod keyfold_toml {
     #[test]
     fn unknown_names_are_refused() {
         for key in [
-            "prot", "PORT", "Port", "STATE_DIR", "KEYFOLD_STATE_DIR", "keyfold_state_dir", "keyfold_master_key",
-            "master-key", "gemini_api_key", "debug_file", "port_file", "path", "'state_dir '", "provider_base_url",
+            "prot",
+            "PORT",
+            "Port",
+            "STATE_DIR",
+            "KEYFOLD_STATE_DIR",
+            "keyfold_state_dir",
+            "keyfold_master_key",
+            "master-key",
+            "gemini_api_key",
+            "debug_file",
+            "port_file",
+            "path",
+            "'state_dir '",
+            "provider_base_url",
         ] {
             let bare = key.trim_matches('\'');
-            one_complaint(toml(&format!("{key} = '{SECRET}'")), "keyfold.toml", &[bare, "no setting", "lower case"]);
+            one_complaint(
+                toml(&format!("{key} = '{SECRET}'")),
+                "keyfold.toml",
+                &[bare, "no setting", "lower case"],
+            );
         }
         let table = toml(&format!("[keyfold]\nmaster_key = '{SECRET}'"));
         one_complaint(table, "keyfold.toml", &["keyfold", "no setting"]);
@@ -479,7 +515,11 @@ mod keyfold_toml {
     #[test]
     fn values_of_the_wrong_kind_are_refused() {
         for value in ["{ a = 1 }", "1.5", "1979-05-27", "[{ a = 1 }]", "[1.5]"] {
-            one_complaint(toml(&format!("state_dir = {value}")), "keyfold.toml", &["`state_dir`", "wrong kind"]);
+            one_complaint(
+                toml(&format!("state_dir = {value}")),
+                "keyfold.toml",
+                &["`state_dir`", "wrong kind"],
+            );
         }
         one_complaint(toml(&format!("[master_key]\nx = '{SECRET}'")), "keyfold.toml", &["`master_key`"]);
     }
@@ -543,15 +583,22 @@ mod the_database {
         for url in ["postgres://u:p@h/d", "postgresql://u:p@h:5432/d?sslmode=require"] {
             assert_eq!(database(url), DatabaseSetting::Postgres);
         }
-        for url in ["mysql://u:S3CR3T@h/d", "sqlite://", "sqlite:", "S3CR3T", "postgress://S3CR3T@h/d", "/a/k.db"] {
-            one_complaint(read_in(dir, &[("DATABASE_URL", url)]), "DATABASE_URL", &["sqlite://", "PostgreSQL"]);
+        for url in
+            ["mysql://u:S3CR3T@h/d", "sqlite://", "sqlite:", "S3CR3T", "postgress://S3CR3T@h/d", "/a/k.db"]
+        {
+            one_complaint(
+                read_in(dir, &[("DATABASE_URL", url)]),
+                "DATABASE_URL",
+                &["sqlite://", "PostgreSQL"],
+            );
         }
     }
 
     #[test]
     fn production_takes_postgresql_only() {
         let key = BASE64.encode(&KEY);
-        let with = |url| [("DEPLOY_ENV", "render"), ("KEYFOLD_MASTER_KEY", key.as_str()), ("DATABASE_URL", url)];
+        let with =
+            |url| [("DEPLOY_ENV", "render"), ("KEYFOLD_MASTER_KEY", key.as_str()), ("DATABASE_URL", url)];
         for url in ["postgres://u:p@h/d", "postgresql://u:p@h/d"] {
             assert_eq!(read(&with(url)).unwrap().database, DatabaseSetting::Postgres);
         }
@@ -628,8 +675,11 @@ mod the_master_key {
             one_complaint(key(text), "KEYFOLD_MASTER_KEY", &parts);
             let (_, message) = complaints(key(text));
             assert!(!message.contains(text.as_str()), "{message}");
-            let production =
-                [("DEPLOY_ENV", "render"), ("DATABASE_URL", "postgres://u:p@h/d"), ("KEYFOLD_MASTER_KEY", text)];
+            let production = [
+                ("DEPLOY_ENV", "render"),
+                ("DATABASE_URL", "postgres://u:p@h/d"),
+                ("KEYFOLD_MASTER_KEY", text),
+            ];
             one_complaint(read(&production), "KEYFOLD_MASTER_KEY", &parts);
             // Wherever it comes from.
             let folder = folder(&[("master", text)]);
@@ -656,7 +706,10 @@ mod the_master_key {
             let settings = read_in(folder.path(), &[("KEYFOLD_OTHER_MASTER_KEYS", text)])?;
             Ok::<_, SettingsError>(settings.other_master_keys.iter().map(|key| key.id()).collect::<Vec<_>>())
         };
-        let expected = [MasterKey::parse(&first).unwrap().id(), MasterKey::parse(&HEXLOWER.encode(&other)).unwrap().id()];
+        let expected = [
+            MasterKey::parse(&first).unwrap().id(),
+            MasterKey::parse(&HEXLOWER.encode(&other)).unwrap().id(),
+        ];
         assert_eq!(others(&format!(" {first} , file:old.key,")).unwrap(), expected);
         assert_eq!(others(",").unwrap(), []);
         let (named, message) = complaints(others(&format!("{SECRET},{first},file:directory,awskms:x")));
@@ -673,7 +726,8 @@ mod the_providers {
         read_in(folder.path(), &[("KEYFOLD_PROVIDERS_FILE", "providers.toml")])
     }
 
-    const OWN: &str = "[my-models]\nname = 'Mine'\naddress = 'https://models.example/v1'\nvariable = 'MY_MODELS_KEY'\n";
+    const OWN: &str =
+        "[my-models]\nname = 'Mine'\naddress = 'https://models.example/v1'\nvariable = 'MY_MODELS_KEY'\n";
 
     #[test]
     fn a_file_adds_providers_and_changes_single_fields() {
@@ -710,7 +764,11 @@ mod the_providers {
             let part = if part == "TOML" { "mistake" } else { part };
             one_complaint(with_file(text), "KEYFOLD_PROVIDERS_FILE", &[part, "mistake"]);
         }
-        one_complaint(read(&[("KEYFOLD_PROVIDERS_FILE", "missing.toml")]), "KEYFOLD_PROVIDERS_FILE", &["missing.toml"]);
+        one_complaint(
+            read(&[("KEYFOLD_PROVIDERS_FILE", "missing.toml")]),
+            "KEYFOLD_PROVIDERS_FILE",
+            &["missing.toml"],
+        );
     }
 
     fn address(name: &str, value: &str) -> Result<(String, Option<String>), SettingsError> {
@@ -723,12 +781,24 @@ mod the_providers {
     #[test]
     fn an_address_can_be_changed() {
         let name = "KEYFOLD_PROVIDER_OPENAI_BASE_URL";
-        for good in ["https://eu.api.example/v2", "http://127.0.0.1:9100/openai", "http://localhost:1", "http://[::1]:1"] {
+        for good in [
+            "https://eu.api.example/v2",
+            "http://127.0.0.1:9100/openai",
+            "http://localhost:1",
+            "http://[::1]:1",
+        ] {
             assert_eq!(address(name, good).unwrap(), (good.to_owned(), Some(good.to_owned())));
         }
         let usual = read(&[]).unwrap().registry.get("openai").unwrap().address.to_string();
         assert_eq!(address(name, "").unwrap().0, usual);
-        for bad in ["http://api.example", "http://10.0.0.1", "api.example", "ftp://127.0.0.1", "https://a.example/?key=S3CR3T", "https://u:S3CR3T@a.example"] {
+        for bad in [
+            "http://api.example",
+            "http://10.0.0.1",
+            "api.example",
+            "ftp://127.0.0.1",
+            "https://a.example/?key=S3CR3T",
+            "https://u:S3CR3T@a.example",
+        ] {
             one_complaint(address(name, bad), name, &[]);
         }
         one_complaint(address(name, "http://api.example"), name, &["https://", "127.0.0.1"]);
@@ -801,8 +871,13 @@ mod the_rest {
         ];
         let (named, message) = complaints(read_in(folder.path(), &variables));
         let expected = [
-            "RENDER", "DATABASE_URL", "KEYFOLD_MASTER_KEY", "KEYFOLD_OTHER_MASTER_KEYS", "KEYFOLD_OTHER_MASTER_KEYS",
-            "KEYFOLD_PROVIDERS_FILE", "KEYFOLD_ONBOARDING",
+            "RENDER",
+            "DATABASE_URL",
+            "KEYFOLD_MASTER_KEY",
+            "KEYFOLD_OTHER_MASTER_KEYS",
+            "KEYFOLD_OTHER_MASTER_KEYS",
+            "KEYFOLD_PROVIDERS_FILE",
+            "KEYFOLD_ONBOARDING",
         ];
         assert_eq!(named, expected);
         assert!(message.starts_with("Keyfold cannot start: 7 settings are not right."), "{message}");
@@ -816,10 +891,19 @@ mod the_rest {
         assert!(SETTINGS.iter().all(|setting| !setting.meaning.is_empty() && !setting.default.is_empty()));
         // These hold secrets, or may: never shown, and accepted as files.
         for secret in [
-            "DATABASE_URL", "KEYFOLD_MASTER_KEY", "KEYFOLD_OTHER_MASTER_KEYS", "KEYFOLD_LOCAL_TOKEN", "CLERK_SECRET_KEY",
-            "CLERK_WEBHOOK_SIGNING_SECRET", "CLERK_WEBHOOK_SECRET", "REDIS_URL",
+            "DATABASE_URL",
+            "KEYFOLD_MASTER_KEY",
+            "KEYFOLD_OTHER_MASTER_KEYS",
+            "KEYFOLD_LOCAL_TOKEN",
+            "CLERK_SECRET_KEY",
+            "CLERK_WEBHOOK_SIGNING_SECRET",
+            "CLERK_WEBHOOK_SECRET",
+            "REDIS_URL",
         ] {
-            assert!(SETTINGS.iter().any(|setting| setting.name == secret && setting.kind == Kind::Secret), "{secret}");
+            assert!(
+                SETTINGS.iter().any(|setting| setting.name == secret && setting.kind == Kind::Secret),
+                "{secret}"
+            );
         }
     }
 

@@ -155,7 +155,8 @@ pub(crate) async fn previous(
     provider: &str,
     oldest: Timestamp,
 ) -> Result<Option<PreviousKeyRow>, StorageError> {
-    let rows = connection.query(&PREVIOUS, vec![user.as_str().into(), provider.into(), oldest.into()]).await?;
+    let rows =
+        connection.query(&PREVIOUS, vec![user.as_str().into(), provider.into(), oldest.into()]).await?;
     rows.first()
         .map(|row| {
             Ok(PreviousKeyRow {
@@ -195,13 +196,8 @@ pub(crate) async fn set_status(
     status: &str,
     verified_at: Option<Timestamp>,
 ) -> Result<(), StorageError> {
-    let values = vec![
-        user.as_str().into(),
-        provider.into(),
-        version.into(),
-        status.into(),
-        verified_at.into(),
-    ];
+    let values =
+        vec![user.as_str().into(), provider.into(), version.into(), status.into(), verified_at.into()];
     connection.execute(&SET_STATUS, values).await.map(drop)
 }
 

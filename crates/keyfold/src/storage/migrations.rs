@@ -23,8 +23,9 @@ pub(super) fn migrate_sqlite(connection: &mut rusqlite::Connection) -> Result<()
             applied_at TIMESTAMP DEFAULT (strftime('%Y-%m-%d %H:%M:%f', 'now'))
         )",
     )?;
-    let found: i64 = transaction
-        .query_row("SELECT COALESCE(MAX(version), 0) FROM keyfold_schema", [], |row| row.get(0))?;
+    let found: i64 =
+        transaction
+            .query_row("SELECT COALESCE(MAX(version), 0) FROM keyfold_schema", [], |row| row.get(0))?;
     let known = MIGRATIONS.last().map_or(0, |last| last.version);
     if found > known {
         return Err(StorageError::NewerSchema { found, known });

@@ -54,7 +54,10 @@ pub enum StorageError {
 /// A statement and its name, by which drivers keep it prepared.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Statement {
-    #[cfg_attr(not(test), expect(dead_code, reason = "the PostgreSQL driver keeps prepared statements by name"))]
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "the PostgreSQL driver keeps prepared statements by name")
+    )]
     pub(crate) name: &'static str,
     pub(crate) sql: &'static str,
 }

@@ -25,10 +25,8 @@ const INSERT: Statement = statement(
     "INSERT INTO onboarding_sessions (user_id, data_key, started_at, updated_at) VALUES ($1, $2, $3, $3) \
      ON CONFLICT (user_id) DO NOTHING",
 );
-const SET_DATA_KEY: Statement = statement(
-    "sessions.set_data_key",
-    "UPDATE onboarding_sessions SET data_key = $2 WHERE user_id = $1",
-);
+const SET_DATA_KEY: Statement =
+    statement("sessions.set_data_key", "UPDATE onboarding_sessions SET data_key = $2 WHERE user_id = $1");
 const ANY_WRAPPED_BY: Statement = statement(
     "sessions.any_wrapped_by",
     "SELECT 1 FROM onboarding_sessions WHERE substr(data_key, 1, 14) = $1 LIMIT 1",
@@ -50,7 +48,8 @@ const RESTART: Statement = statement(
 );
 
 #[cfg(test)]
-pub(super) const ALL: [Statement; 7] = [FIND, INSERT, SET_DATA_KEY, ANY_WRAPPED_BY, KEEP_DAMAGED_DATA_KEY, SET_PROGRESS, RESTART];
+pub(super) const ALL: [Statement; 7] =
+    [FIND, INSERT, SET_DATA_KEY, ANY_WRAPPED_BY, KEEP_DAMAGED_DATA_KEY, SET_PROGRESS, RESTART];
 
 pub(crate) async fn find(
     connection: &impl Connection,
@@ -88,7 +87,10 @@ pub(crate) async fn any_wrapped_by(connection: &impl Connection, id: KeyId) -> R
 }
 
 /// Puts a data key that does not open aside: whoever finds out why may read its keys again.
-pub(crate) async fn keep_damaged_data_key(connection: &impl Connection, user: &UserId) -> Result<(), StorageError> {
+pub(crate) async fn keep_damaged_data_key(
+    connection: &impl Connection,
+    user: &UserId,
+) -> Result<(), StorageError> {
     connection.execute(&KEEP_DAMAGED_DATA_KEY, vec![user.as_str().into()]).await.map(drop)
 }
 

@@ -54,11 +54,19 @@ impl Sqlite {
         self.worker.run(migrations::migrate_sqlite).await
     }
 
-    pub(super) async fn query(&self, statement: &Statement, values: Vec<Value>) -> Result<Vec<Row>, StorageError> {
+    pub(super) async fn query(
+        &self,
+        statement: &Statement,
+        values: Vec<Value>,
+    ) -> Result<Vec<Row>, StorageError> {
         self.reader.query(statement, values).await
     }
 
-    pub(super) async fn execute(&self, statement: &Statement, values: Vec<Value>) -> Result<u64, StorageError> {
+    pub(super) async fn execute(
+        &self,
+        statement: &Statement,
+        values: Vec<Value>,
+    ) -> Result<u64, StorageError> {
         let _turn = timeout(TURN, self.turn.lock()).await.map_err(|_| busy())?;
         self.worker.execute(statement, values).await
     }
@@ -114,11 +122,19 @@ pub(super) struct SqliteTransaction {
 }
 
 impl SqliteTransaction {
-    pub(super) async fn query(&self, statement: &Statement, values: Vec<Value>) -> Result<Vec<Row>, StorageError> {
+    pub(super) async fn query(
+        &self,
+        statement: &Statement,
+        values: Vec<Value>,
+    ) -> Result<Vec<Row>, StorageError> {
         self.worker.query(statement, values).await
     }
 
-    pub(super) async fn execute(&self, statement: &Statement, values: Vec<Value>) -> Result<u64, StorageError> {
+    pub(super) async fn execute(
+        &self,
+        statement: &Statement,
+        values: Vec<Value>,
+    ) -> Result<u64, StorageError> {
         self.worker.execute(statement, values).await
     }
 
@@ -217,7 +233,10 @@ fn configure(connection: &rusqlite::Connection, patience: Duration) -> rusqlite:
              PRAGMA secure_delete = ON; PRAGMA trusted_schema = OFF;",
         );
         match configured {
-            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && began.elapsed() < patience => {
+            Err(error)
+                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+                    && began.elapsed() < patience =>
+            {
                 thread::sleep(BUSY_PAUSE);
             }
             done => return done,

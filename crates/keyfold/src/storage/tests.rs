@@ -18,7 +18,8 @@ mod suite {
         for Statement { name, sql } in &all {
             let parameters = (1..20).take_while(|n| sql.contains(&format!("${n}"))).count();
             let explain: &'static str = Box::leak(format!("EXPLAIN {sql}").into_boxed_str());
-            let explained = database.query(&statement("explain", explain), vec![Value::Null; parameters]).await;
+            let explained =
+                database.query(&statement("explain", explain), vec![Value::Null; parameters]).await;
             assert!(explained.is_ok(), "{name}: {explained:?}");
         }
         names.sort_unstable();
@@ -54,7 +55,18 @@ mod suite {
     }
 
     pub(super) async fn odd_user_ids_are_different_users(database: Database) {
-        let odd = ["ann", "Ann", "ann ", "a'nn", "a\"nn", "ann'; DROP TABLE api_keys; --", "../ann", "ａｎｎ", "é", "e\u{301}"];
+        let odd = [
+            "ann",
+            "Ann",
+            "ann ",
+            "a'nn",
+            "a\"nn",
+            "ann'; DROP TABLE api_keys; --",
+            "../ann",
+            "ａｎｎ",
+            "é",
+            "e\u{301}",
+        ];
         for id in odd {
             session(&database, &user(id)).await;
             keys::insert(&database, &user(id), &KeyRow { key: id.into(), ..row("gemini", 1) }).await.unwrap();
@@ -203,7 +215,10 @@ mod suite {
         let found = sessions::insert_or_find(&database, &ann, "w", time).await.unwrap();
         assert_eq!(found.started_at, time);
         database.execute(&BY_HAND, vec![]).await.unwrap();
-        assert!(sessions::find(&database, &user("bob")).await.unwrap().unwrap().started_at > time - SignedDuration::from_hours(24 * 3650));
+        assert!(
+            sessions::find(&database, &user("bob")).await.unwrap().unwrap().started_at
+                > time - SignedDuration::from_hours(24 * 3650)
+        );
     }
 }
 
@@ -322,7 +337,10 @@ mod sqlite {
         assert!(matches!(refused, Some(StorageError::NewerSchema { found: 999, .. })), "{refused:?}");
 
         let foreign = folder.path().join("foreign.db");
-        rusqlite::Connection::open(&foreign).unwrap().execute_batch("CREATE TABLE api_keys (id INTEGER)").unwrap();
+        rusqlite::Connection::open(&foreign)
+            .unwrap()
+            .execute_batch("CREATE TABLE api_keys (id INTEGER)")
+            .unwrap();
         let refused = Database::open_sqlite(foreign, Duration::ZERO).await.err();
         assert!(matches!(refused, Some(StorageError::ForeignTable(_))), "{refused:?}");
     }

@@ -59,7 +59,10 @@ pub(crate) struct ValidationResult {
 
 /// The user's keys, masked.
 #[utoipa::path(get, path = "/api/onboarding/api-keys", operation_id = "listOnboardingKeys", tag = "onboarding", responses((status = 200, body = MaskedKeys, description = "done")))]
-pub(crate) async fn list(State(app): State<App>, CurrentUser(user): CurrentUser) -> Result<Json<MaskedKeys>, Problem> {
+pub(crate) async fn list(
+    State(app): State<App>,
+    CurrentUser(user): CurrentUser,
+) -> Result<Json<MaskedKeys>, Problem> {
     masked(&app, &user).await
 }
 

@@ -58,7 +58,11 @@ pub(crate) struct Validated {
 pub(crate) async fn list(State(app): State<App>, _: CurrentUser) -> Json<SetupList> {
     let preset = app.keyfold.preset();
     let providers = app.keyfold.registry().iter();
-    Json(SetupList { providers: providers.map(|provider| (provider.id.to_string(), Setup::new(provider, preset))).collect() })
+    Json(SetupList {
+        providers: providers
+            .map(|provider| (provider.id.to_string(), Setup::new(provider, preset)))
+            .collect(),
+    })
 }
 
 /// A provider with how to get a key, step by step.

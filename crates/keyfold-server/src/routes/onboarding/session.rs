@@ -119,7 +119,10 @@ pub(crate) struct Ended {
 pub(crate) async fn init(State(app): State<App>, user: CurrentUser) -> Result<Json<Init>, Problem> {
     let progress = app.keyfold.onboarding(&user.0).progress().await?;
     Ok(Json(Init {
-        session: SessionView { session_id: progress.session_id, initialized_at: progress.started_at.to_string() },
+        session: SessionView {
+            session_id: progress.session_id,
+            initialized_at: progress.started_at.to_string(),
+        },
         onboarding: InitOnboarding {
             status: Status::from(&progress),
             last_updated: progress.last_updated.to_string(),
@@ -131,7 +134,10 @@ pub(crate) async fn init(State(app): State<App>, user: CurrentUser) -> Result<Js
 
 /// Where the user stands.
 #[utoipa::path(get, path = "/api/onboarding/status", operation_id = "onboardingStatus", tag = "onboarding", responses((status = 200, body = Status, description = "done")))]
-pub(crate) async fn status(State(app): State<App>, CurrentUser(user): CurrentUser) -> Result<Json<Status>, Problem> {
+pub(crate) async fn status(
+    State(app): State<App>,
+    CurrentUser(user): CurrentUser,
+) -> Result<Json<Status>, Problem> {
     Ok(Json(Status::from(&app.keyfold.onboarding(&user).progress().await?)))
 }
 
@@ -160,7 +166,9 @@ pub(crate) async fn progress(
 pub(crate) async fn config(State(app): State<App>, _: CurrentUser) -> Json<OnboardingConfig> {
     let preset: Preset = app.keyfold.preset();
     let numbered = || preset.steps().iter().zip(1_u32..);
-    let with = |required| numbered().filter(|(step, _)| step.required == required).map(|(_, number)| number).collect();
+    let with = |required| {
+        numbered().filter(|(step, _)| step.required == required).map(|(_, number)| number).collect()
+    };
     Json(OnboardingConfig {
         total_steps: preset.total_steps(),
         required_steps: with(true),
@@ -171,7 +179,10 @@ pub(crate) async fn config(State(app): State<App>, _: CurrentUser) -> Json<Onboa
 
 /// Where to go on.
 #[utoipa::path(get, path = "/api/onboarding/resume", operation_id = "onboardingResume", tag = "onboarding", responses((status = 200, body = Resume, description = "done")))]
-pub(crate) async fn resume(State(app): State<App>, CurrentUser(user): CurrentUser) -> Result<Json<Resume>, Problem> {
+pub(crate) async fn resume(
+    State(app): State<App>,
+    CurrentUser(user): CurrentUser,
+) -> Result<Json<Resume>, Problem> {
     let progress = app.keyfold.onboarding(&user).progress().await?;
     Ok(Json(Resume {
         can_resume: !progress.is_completed(),
@@ -207,14 +218,20 @@ pub(crate) async fn summary(State(app): State<App>, user: CurrentUser) -> Result
 
 /// Begins; what was done before stays.
 #[utoipa::path(post, path = "/api/onboarding/start", operation_id = "onboardingStart", tag = "onboarding", responses((status = 200, body = Begun, description = "done")))]
-pub(crate) async fn start(State(app): State<App>, CurrentUser(user): CurrentUser) -> Result<Json<Begun>, Problem> {
+pub(crate) async fn start(
+    State(app): State<App>,
+    CurrentUser(user): CurrentUser,
+) -> Result<Json<Begun>, Problem> {
     let progress = app.keyfold.onboarding(&user).start().await?;
     Ok(Json(Begun::new("Onboarding has begun", &progress)))
 }
 
 /// Begins anew; keys stay.
 #[utoipa::path(post, path = "/api/onboarding/reset", operation_id = "onboardingReset", tag = "onboarding", responses((status = 200, body = Begun, description = "done")))]
-pub(crate) async fn reset(State(app): State<App>, CurrentUser(user): CurrentUser) -> Result<Json<Begun>, Problem> {
+pub(crate) async fn reset(
+    State(app): State<App>,
+    CurrentUser(user): CurrentUser,
+) -> Result<Json<Begun>, Problem> {
     let progress = app.keyfold.onboarding(&user).reset().await?;
     Ok(Json(Begun::new("Onboarding begins anew; your keys are still there", &progress)))
 }
@@ -224,7 +241,10 @@ pub(crate) async fn reset(State(app): State<App>, CurrentUser(user): CurrentUser
     (status = 200, body = Ended, description = "done"),
     (status = 422, description = "a required step is open; says which")
 ))]
-pub(crate) async fn complete(State(app): State<App>, CurrentUser(user): CurrentUser) -> Result<Json<Ended>, Problem> {
+pub(crate) async fn complete(
+    State(app): State<App>,
+    CurrentUser(user): CurrentUser,
+) -> Result<Json<Ended>, Problem> {
     let progress = app.keyfold.onboarding(&user).complete().await?;
     Ok(Json(Ended {
         message: "Onboarding is complete",

@@ -83,7 +83,8 @@ pub(crate) async fn access(
     let onboarding = app.keyfold.onboarding(&user);
     let step = onboarding.step(number).await?;
     let open = onboarding.progress().await?.open_required_before(number);
-    let validation_errors: Vec<String> = open.iter().map(|step| format!("Complete step {step} first.")).collect();
+    let validation_errors: Vec<String> =
+        open.iter().map(|step| format!("Complete step {step} first.")).collect();
     Ok(Json(StepAccess {
         can_proceed: validation_errors.is_empty(),
         step_status: match step.status {

@@ -77,7 +77,14 @@ async fn every_kind_of_answer_has_the_id_once() {
         (200, json(Method::POST, "/api/generate", stream)),
         (200, plain("GET", "/")),
         (200, plain("GET", "/assets/page.css")),
-        (200, local.request(Method::OPTIONS, "/api/keys").header("origin", "http://localhost:3000")),
+        (
+            200,
+            local
+                .request(Method::OPTIONS, "/api/keys")
+                .header("origin", "http://localhost:3000")
+                .header("access-control-request-method", "PUT"),
+        ),
+        (401, local.request(Method::OPTIONS, "/api/keys").header("origin", "http://localhost:3000")),
         (201, json(Method::PUT, "/api/keys/gemini", json!({ "key": example_key("gemini", 1) }))),
         (204, plain("DELETE", "/api/keys/exa")),
         (303, local.request(Method::GET, "/?token=correct-horse")),

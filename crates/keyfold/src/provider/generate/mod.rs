@@ -273,7 +273,9 @@ mod tests {
 
     #[test]
     fn model_names_cannot_leave_their_path() {
-        for good in ["gemini-2.5-flash", "meta-llama/Llama-3.3-70B", "openai/gpt-4o:free", "ft:gpt-4o:org::x1"] {
+        for good in
+            ["gemini-2.5-flash", "meta-llama/Llama-3.3-70B", "openai/gpt-4o:free", "ft:gpt-4o:org::x1"]
+        {
             assert_eq!(check_model_name(good), Ok(()), "{good}");
         }
         let long = "m".repeat(MODEL_LIMIT + 1);

@@ -28,7 +28,13 @@ pub(super) fn request(generate: &Generate, model: &str, prompt: &Prompt, stream:
 pub(super) fn read_whole(answer: &Value) -> Option<Said> {
     let message = answer.pointer("/choices/0/message")?;
     let text = text_at(message, "/content").or_else(|| text_at(message, "/refusal")).unwrap_or_default();
-    Some(Said { text, model: text_at(answer, "/model"), usage: usage(answer), complete: true, ..Said::default() })
+    Some(Said {
+        text,
+        model: text_at(answer, "/model"),
+        usage: usage(answer),
+        complete: true,
+        ..Said::default()
+    })
 }
 
 pub(super) fn read_part(part: &Value) -> Said {
