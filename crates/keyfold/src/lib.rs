@@ -250,7 +250,7 @@ async fn master_key_ring(
     }
     for id in unknown {
         // A key that is not given is missed if it is all there is, or if something is still wrapped by it.
-        if !verified || storage::sessions::any_wrapped_by(database, id).await? {
+        if !verified || storage::sessions::any_wrapped_by(database, &id.sealed_prefix()).await? {
             return Err(Error::MasterKey(format!(
                 "This database was encrypted with the master key {id}, and the given one is {given}. Give the right one as KEYFOLD_MASTER_KEY, or add it to KEYFOLD_OTHER_MASTER_KEYS."
             )));

@@ -573,7 +573,7 @@ mod the_database {
         assert_eq!(fs::read_to_string(dir.path().join("notes.txt")).unwrap(), content);
         for missing in ["sqlite://no/such/folder.db", "sqlite://."] {
             let opened = open(dir.path(), &[("DATABASE_URL", missing)]).await;
-            assert_refused(opened, "state_directory_error", &["The database"]);
+            assert_refused(opened, "cannot_start", &["The database"]);
         }
     }
 
@@ -644,7 +644,9 @@ async fn helper_without_the_right_to_write() {
     let Some(dir) = dir_from_the_test() else { return };
     let refused = async |name: &str| {
         let path = dir.join(name).join(".keyfold").display().to_string();
-        assert_refused(open(&dir.join(name), &[]).await, "cannot_start", &[&path, "ermission denied"]);
+        // The folder itself, or the database in it.
+        let code = if name == "used" { "cannot_start" } else { "state_directory_error" };
+        assert_refused(open(&dir.join(name), &[]).await, code, &[&path, "ermission denied"]);
     };
     fs::create_dir(dir.join("closed")).unwrap();
     set_mode(&dir.join("closed"), 0o555);
@@ -664,7 +666,7 @@ async fn helper_without_the_right_to_write() {
     set_mode(&database, 0o600);
     set_mode(&state, 0o500);
     let path = database.display().to_string();
-    assert_refused(open(&dir.join("used"), &[]).await, "state_directory_error", &[&path, "permissions"]);
+    assert_refused(open(&dir.join("used"), &[]).await, "cannot_start", &[&path, "permissions"]);
     set_mode(&state, 0o700);
     set_mode(&state.join("master.key"), 0o000);
     let opened = open(&dir.join("used"), &[]).await;

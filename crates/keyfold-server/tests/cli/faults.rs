@@ -118,9 +118,9 @@ fn a_kill_at_any_moment_leaves_the_last_confirmed_key_or_the_one_under_way() {
         let key = key_in(&env_file);
         assert!(key == gemini(last) || key == gemini(sent), "round {round}: neither {last} nor {sent}");
         if key == gemini(last) {
-            confirmed += 1
+            confirmed += 1;
         } else {
-            under_way += 1
+            under_way += 1;
         }
         assert_eq!(folder.read(".env"), format!("{others}GEMINI_API_KEY={key}\n"), "round {round}");
 

@@ -1,11 +1,9 @@
 //! `root_secrets`: values of the whole database, sealed by the master key.
 
-use crate::envelope::KeyId;
-
 use super::{Connection, Statement, StorageError, statement};
 
-/// The name of the row that proves a master key.
-pub(crate) fn master_key_check(id: KeyId) -> String {
+/// The name of the row that proves the master key of this id.
+pub(crate) fn master_key_check(id: impl std::fmt::Display) -> String {
     format!("{MASTER_KEY_CHECK}{id}")
 }
 

@@ -3,7 +3,6 @@
 use jiff::Timestamp;
 
 use super::{Connection, Row, Statement, StorageError, statement};
-use crate::envelope::KeyId;
 use crate::user::UserId;
 
 /// A user's row.
@@ -81,9 +80,12 @@ pub(crate) async fn set_data_key(
     connection.execute(&SET_DATA_KEY, vec![user.as_str().into(), data_key.into()]).await.map(drop)
 }
 
-/// Whether a data key is wrapped by this master key.
-pub(crate) async fn any_wrapped_by(connection: &impl Connection, id: KeyId) -> Result<bool, StorageError> {
-    Ok(!connection.query(&ANY_WRAPPED_BY, vec![id.sealed_prefix().into()]).await?.is_empty())
+/// Whether the sealed form of a data key begins with this, the first 14 characters.
+pub(crate) async fn any_wrapped_by(
+    connection: &impl Connection,
+    sealed_prefix: &str,
+) -> Result<bool, StorageError> {
+    Ok(!connection.query(&ANY_WRAPPED_BY, vec![sealed_prefix.into()]).await?.is_empty())
 }
 
 /// Puts a data key that does not open aside: whoever finds out why may read its keys again.

@@ -80,11 +80,15 @@ impl Sqlite {
     }
 
     pub(super) async fn close(self) {
-        let threads = [&self.worker, &self.reader].map(|worker| worker.thread.lock().ok()?.take());
-        drop(self);
-        for thread in threads.into_iter().flatten() {
-            // Ends when the last clone is gone; joining blocks, so it is done off the runtime.
-            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        // The writer last: the last connection puts the write-ahead log into the file, which a reader may not.
+        let Self { worker, reader, turn: _ } = self;
+        for worker in [reader, worker] {
+            let thread = worker.thread.lock().ok().and_then(|mut thread| thread.take());
+            drop(worker);
+            if let Some(thread) = thread {
+                // Ends when the last clone is gone; joining blocks, so it is done off the runtime.
+                let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+            }
         }
     }
 }
