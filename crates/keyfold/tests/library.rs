@@ -278,6 +278,22 @@ mod the_state_directory {
     }
 
     #[tokio::test]
+    async fn a_folder_with_other_things_in_it_keeps_its_mode_and_its_place_in_git() {
+        let dir = TempDir::new().unwrap();
+        set_mode(dir.path(), 0o755);
+        fs::write(dir.path().join("main.py"), "").unwrap();
+        for _ in 0..2 {
+            open(dir.path(), &[("KEYFOLD_STATE_DIR", ".")]).await.unwrap().close().await;
+            assert_eq!(mode(dir.path()), 0o755);
+            // What Keyfold puts there is private by itself.
+            assert_eq!(names_in(dir.path()), ["keyfold.db", "main.py", "master.key"]);
+            for file in ["keyfold.db", "master.key"] {
+                assert_eq!(mode(&dir.path().join(file)), 0o600);
+            }
+        }
+    }
+
+    #[tokio::test]
     async fn a_file_in_its_place_is_named() {
         let dir = TempDir::new().unwrap();
         fs::write(dir.path().join(".keyfold"), "").unwrap();

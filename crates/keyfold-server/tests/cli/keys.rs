@@ -243,6 +243,21 @@ fn a_user_id_that_is_none_is_refused() {
 }
 
 #[test]
+fn local_mode_changes_no_keys_in_anothers_name() {
+    let folder = Folder::new();
+    folder.has_key("gemini", &gemini(1));
+    let env = folder.read(".env");
+    for command in ["set", "remove", "rollback"] {
+        let arguments = ["keys", command, "gemini", "--user", "ann"];
+        let done = folder.keyfold(&arguments).stdin(&gemini(2)).run();
+        done.does_not_tell(&gemini(2)).refused_with(&["local mode", "--user"]);
+    }
+    assert_eq!(folder.read(".env"), env);
+    // The one that there is may be named.
+    folder.keyfold(&["keys", "set", "gemini", "--user", "local"]).stdin(&gemini(2)).run().ok();
+}
+
+#[test]
 fn a_running_server_sees_every_change_at_once() {
     let folder = Folder::new();
     let server = folder.serve();

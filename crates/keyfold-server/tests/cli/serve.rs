@@ -231,6 +231,18 @@ fn wrong_settings_are_all_told_and_nothing_is_made() {
 }
 
 #[test]
+fn a_setting_that_is_no_text_is_not_taken_for_an_unset_one() {
+    let folder = Folder::new();
+    for name in ["DEBUG", "DEPLOY_ENV", "RENDER", "KEYFOLD_MASTER_KEY", "KEYFOLD_PROVIDER_GEMINI_BASE_URL"] {
+        let done = folder.keyfold(&["serve"]).env_bytes(name, b"\xff\xfe").refused_start();
+        done.refused_with(&[name, "UTF-8"]);
+    }
+    assert!(folder.files().is_empty(), "{:?}", folder.files());
+    // What is no setting does not matter.
+    folder.keyfold(&["serve"]).env_bytes("OTHER", b"\xff\xfe").serve().stop();
+}
+
+#[test]
 fn production_writes_and_reads_no_env_file() {
     let folder = Folder::new();
     folder.write(".env", "DEPLOY_ENV=render\nDATABASE_URL=postgres://user:S3CR3T@host/db\n");

@@ -131,6 +131,11 @@ mod local {
             assert_eq!(server.local_token.unwrap().as_str(), SECRET);
             one_complaint(&vec![("HOST", host), ("KEYFOLD_LOCAL_TOKEN", " ")], "HOST", &[]);
         }
+        // Metrics are no different.
+        let metrics = ("KEYFOLD_METRICS_ADDR", "0.0.0.0:1");
+        one_complaint(&vec![metrics], "KEYFOLD_METRICS_ADDR", &["others can reach"]);
+        let server = read(&vec![metrics, ("KEYFOLD_LOCAL_TOKEN", SECRET)]).unwrap().server;
+        assert_eq!(server.metrics.unwrap().to_string(), "0.0.0.0:1");
         let both = vec![("KEYFOLD_LOCAL_TOKEN", SECRET), ("KEYFOLD_LOCAL_TOKEN_FILE", "x")];
         one_complaint(&both, "KEYFOLD_LOCAL_TOKEN_FILE", &["leave one of the two out"]);
     }

@@ -430,6 +430,18 @@ mod secret_files {
     }
 
     #[test]
+    fn an_empty_file_is_a_mistake_and_not_an_unset_setting() {
+        // Else a start would make a new master key of its own.
+        for content in ["", " \r\n"] {
+            let folder = folder(&[("empty", content)]);
+            let variables = [("KEYFOLD_MASTER_KEY_FILE", "empty")];
+            one_complaint(read_in(folder.path(), &variables), "KEYFOLD_MASTER_KEY_FILE", &["which is empty"]);
+            let variables = [("KEYFOLD_MASTER_KEY", "file:empty")];
+            one_complaint(read_in(folder.path(), &variables), "KEYFOLD_MASTER_KEY", &["too short"]);
+        }
+    }
+
+    #[test]
     fn a_setting_whose_file_cannot_be_read_is_not_called_missing() {
         let files =
             [("DEPLOY_ENV", "render"), ("DATABASE_URL_FILE", "gone"), ("KEYFOLD_MASTER_KEY_FILE", "gone")];
