@@ -112,9 +112,11 @@ fn a_command_that_cannot_be_run_is_told() {
     let folder = Folder::new();
     folder.has_key("gemini", &gemini(1));
     folder.write("script.sh", "#!/bin/sh\n");
-    for (command, why) in
-        [("no-such-command", "No such file"), ("./script.sh", "ermission denied"), (".", "ermission denied")]
-    {
+    for (command, why) in [
+        ("./no-such-command", "No such file"),
+        ("./script.sh", "ermission denied"),
+        (".", "ermission denied"),
+    ] {
         let done = folder.keyfold(&["run", "--", command]).run();
         done.does_not_tell(&gemini(1)).refused_with(&[&format!("cannot run {command}"), why]);
         assert_eq!(done.out, "");
