@@ -28,7 +28,7 @@ test: build-tools ## Install what the tests need, and run all of them
 	$(CARGO) test --workspace --locked --no-fail-fast
 
 .PHONY: check
-check: build-tools ## Check format, lints, documentation, imports and dependencies
+check: fuzz-tools ## Check format, lints, documentation, imports and dependencies
 	+@scripts/stages.sh $(CHECKS)
 
 .PHONY: check-format
@@ -57,9 +57,22 @@ check-docs:
 check-dependencies:
 	@scripts/check-dependencies.sh
 
+.PHONY: fuzz
+fuzz: fuzz-tools ## Feed the fuzz targets for a minute each (SECONDS=…; TARGET=env_file, …: that one only)
+	@scripts/fuzz.sh $(or $(SECONDS),60) $(TARGET)
+
+.PHONY: fuzz-smoke
+fuzz-smoke: fuzz-tools ## Feed each fuzz target a fixed number of inputs
+	@scripts/fuzz.sh smoke
+
 .PHONY: bench
 bench: build-tools ## Measure, and print each figure beside its floor of the same run
 	$(CARGO) run --release --locked -p keyfold-bench
+
+.PHONY: leak-demo
+leak-demo: build-tools ## Show how keys in the environment reach other users' requests, and Keyfold's do not
+	@scripts/install-test-tools.sh
+	$(CARGO) test --locked -p keyfold-server --test leak_demo -- --nocapture
 
 .PHONY: docs-reference
 docs-reference: build-tools ## Bring docs/settings.md and docs/errors.md up to date with the code
@@ -76,3 +89,7 @@ clean: ## Remove what was built; the tools that `check` and `test` installed sta
 .PHONY: build-tools
 build-tools:
 	@scripts/need-build-tools.sh
+
+.PHONY: fuzz-tools
+fuzz-tools:
+	@scripts/need-build-tools.sh c++

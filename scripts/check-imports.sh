@@ -13,14 +13,14 @@ cd "${1:-$(dirname "$0")/..}"
 library='
     calls
     lib
-    onboarding
+    onboarding users
     keys
     auth state_dir
     error
     settings
     envelope preset storage
     provider
-    clock dotenv mode secret user
+    clock dotenv figures mode recent secret user
 '
 server='
     main
@@ -30,6 +30,7 @@ server='
     routes
     middleware
     current_user json_body
+    caller
     app logging
     config metrics problem serve web
 '
@@ -39,7 +40,7 @@ main() {
     check_layers crates/keyfold/src "$library"
     check_layers crates/keyfold-server/src "$server"
 
-    only_in "SQL" 'rusqlite::|"(SELECT|INSERT INTO|UPDATE [a-z_]+ SET|DELETE FROM|CREATE TABLE) ' \
+    only_in "SQL" 'rusqlite::|tokio_postgres::|deadpool_postgres::|"(SELECT|INSERT INTO|UPDATE [a-z_]+ SET|DELETE FROM|CREATE TABLE) ' \
         'crates/keyfold/src/storage/' crates/keyfold/src crates/keyfold-server/src
     only_in "an HTTP client" 'reqwest::' 'crates/keyfold/src/provider/' crates/keyfold/src crates/keyfold-server/src
     only_in "the process environment" 'env::(var|vars|var_os|vars_os|set_var|remove_var)[ (]|option_env!' \

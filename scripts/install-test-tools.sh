@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs what the tests need besides Rust: the readers of .env files in other languages, and the programs
-# that install and drive them. Installs nothing that is there; needs root (or sudo) only for what is missing.
+# Installs what the tests need besides Rust: PostgreSQL, the readers of .env files in other languages, and the
+# programs that install and drive them. Installs nothing that is there; needs root (or sudo) only for what is missing.
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -13,6 +13,8 @@ main() {
     command -v npm >/dev/null || want npm
     command -v curl >/dev/null || want curl
     command -v git >/dev/null || want git
+    # Debian keeps the server's programs off the path.
+    ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || want postgresql
     [ -z "$packages" ] || install_packages
     sh scripts/install-test-readers.sh
 }

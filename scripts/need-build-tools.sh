@@ -1,6 +1,6 @@
 #!/bin/sh
 # Checks that what builds Keyfold is there: Rust of the pinned version and a C compiler. Installs the pinned
-# version where rustup can.
+# version where rustup can. With the argument c++, also checks for a C++ compiler, which libFuzzer needs.
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -14,6 +14,10 @@ missing() {
 command -v cargo >/dev/null || missing "Rust" "Install it with rustup, open a new shell and try again."
 command -v cc >/dev/null || command -v gcc >/dev/null || command -v clang >/dev/null ||
     missing "a C compiler" "On Debian and Ubuntu: apt-get install build-essential."
+if [ "${1:-}" = c++ ]; then
+    command -v "${CXX:-c++}" >/dev/null ||
+        missing "a C++ compiler (for its fuzz targets)" "On Debian and Ubuntu: apt-get install build-essential."
+fi
 
 if command -v rustup >/dev/null && ! rustup toolchain list | grep -q "^$wanted-"; then
     echo "installing Rust $wanted with rustup"

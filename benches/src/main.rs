@@ -7,7 +7,9 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark that cannot run should stop")]
 
 mod key_opening;
+mod look_up;
 mod program;
+mod remembered_token;
 mod report;
 
 #[tokio::main]
@@ -16,6 +18,12 @@ async fn main() {
     let wanted = |name: &str| name.contains(only.as_str());
     if wanted("library") {
         key_opening::measure().await;
+    }
+    if wanted("token") {
+        remembered_token::measure().await;
+    }
+    if wanted("look-up") {
+        look_up::measure().await;
     }
     if wanted("program") {
         program::measure().await;

@@ -1,11 +1,16 @@
 //! The program itself: its start, its size, and what it adds to a call.
 
+use std::cell::Cell;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use keyfold::clock::SystemRandom;
+use keyfold::envelope::MasterKey;
+use keyfold_standin::issuer::{Issuer, PARTY};
 use keyfold_standin::{Standin, example_key};
+use keyfold_test_servers::PostgresServer;
 use reqwest::Client;
 use serde_json::{Value, json};
 
@@ -24,14 +29,18 @@ struct Program {
 
 impl Program {
     fn start(dir: &Path, standin: &str) -> Self {
+        Self::start_with(dir, standin, &[("DEBUG", "true")])
+    }
+
+    fn start_with(dir: &Path, standin: &str, mode: &[(&str, &str)]) -> Self {
         let mut child = Command::new(binary())
             .arg("serve")
             .current_dir(dir)
             .env_clear()
-            .env("DEBUG", "true")
             .env("PORT", "0")
             .env("KEYFOLD_METRICS_ADDR", "off")
             .env("KEYFOLD_PROVIDER_GEMINI_BASE_URL", standin)
+            .envs(mode.iter().copied())
             .stderr(Stdio::piped())
             .spawn()
             .expect("the release build of keyfold, which `make bench` makes first");
@@ -39,7 +48,9 @@ impl Program {
         let url = lines
             .by_ref()
             .map_while(Result::ok)
-            .find_map(|line| line.split_once("ready at ").map(|(_, url)| url.to_owned()))
+            .find_map(|line| {
+                line.split_once("ready at ").map(|(_, url)| url.split('"').next().unwrap_or(url).to_owned())
+            })
             .expect("it starts");
         // Goes on reading, so that the program never waits for its log to be read.
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
@@ -76,6 +87,82 @@ pub(crate) async fn measure() {
     plain("idle memory (resident)", resident_megabytes(&program), "MB", "aim: less than 30");
     generate(&client, &program, &base).await;
     plain("memory after the calls (resident)", resident_megabytes(&program), "MB", "");
+    drop(program);
+    production(&client, &base).await;
+}
+
+/// Production: PostgreSQL, tokens, a hundred users with a key each.
+async fn production(client: &Client, base: &str) {
+    const USERS: u32 = 100;
+    let (folder, issuer) = (tempfile::tempdir().unwrap(), Issuer::start().await);
+    let server = tokio::task::spawn_blocking(|| PostgresServer::start(&[])).await.unwrap();
+    let (database, master_key) =
+        (server.empty_database().await, MasterKey::generate(&SystemRandom).unwrap().to_string());
+    let mut mode = vec![
+        ("DEPLOY_ENV", "bench"),
+        ("HOST", "127.0.0.1"),
+        ("DATABASE_URL", &database),
+        ("KEYFOLD_MASTER_KEY", &master_key),
+        ("KEYFOLD_ALLOWED_ORIGINS", PARTY),
+    ];
+    let settings = issuer.settings();
+    mode.extend(settings.iter().map(|(name, value)| (*name, value.as_str())));
+    let program = Program::start_with(folder.path(), base, &mode);
+    let mut tokens = vec![];
+    for user in 0..USERS {
+        let token = issuer.token_for(&format!("user_{user}"));
+        let saved = client
+            .put(format!("{}/api/keys/gemini", program.url))
+            .bearer_auth(&token)
+            .json(&json!({ "key": example_key("gemini", user) }));
+        assert!(saved.send().await.unwrap().status().is_success());
+        tokens.push(token);
+    }
+    let next = Cell::new(0);
+    let token = || {
+        next.set((next.get() + 1) % tokens.len());
+        &tokens[next.get()]
+    };
+    let health = || client.get(format!("{}/healthz", program.url));
+    let list = || client.get(format!("{}/api/keys", program.url)).bearer_auth(token());
+    let key = example_key("gemini", 1);
+    let body = json!({ "prompt": "hello" });
+    let through = || client.post(format!("{}/api/generate", program.url)).bearer_auth(token()).json(&body);
+    let direct = || direct_call(client, base, &key);
+    let (mut lists, mut generates) = ((vec![], vec![]), (vec![], vec![]));
+    let (mut p50, mut p99) = ((vec![], vec![]), (vec![], vec![]));
+    for _ in 0..ROUNDS {
+        lists.1.push(per_second(&health).await);
+        lists.0.push(per_second(&list).await);
+        generates.1.push(per_second(&direct).await);
+        generates.0.push(per_second(&through).await);
+        let (mut floor, mut figure) = (one_by_one(&direct).await, one_by_one(&through).await);
+        floor.sort_unstable();
+        figure.sort_unstable();
+        p50.0.push(percentile(&figure, 0.5));
+        p50.1.push(percentile(&floor, 0.5));
+        p99.0.push(percentile(&figure, 0.99));
+        p99.1.push(percentile(&floor, 0.99));
+    }
+    heading("Production, 100 users, PostgreSQL, tokens remembered");
+    line("GET /api/keys (floor: GET /healthz)", median(lists.0), median(lists.1), "/s", "(higher is better)");
+    line(
+        "POST /api/generate (floor: the stand-in)",
+        median(generates.0),
+        median(generates.1),
+        "/s",
+        "(higher is better)",
+    );
+    line("generate, p50, one caller", median(p50.0), median(p50.1), "µs", "");
+    line("generate, p99, one caller", median(p99.0), median(p99.1), "µs", "");
+    plain("memory after the calls (resident)", resident_megabytes(&program), "MB", "");
+}
+
+fn direct_call(client: &Client, base: &str, key: &str) -> reqwest::RequestBuilder {
+    client
+        .post(format!("{base}/v1beta/models/gemini-2.5-flash:generateContent"))
+        .header("x-goog-api-key", key)
+        .json(&json!({ "contents": [{ "role": "user", "parts": [{ "text": "hello" }] }] }))
 }
 
 /// From the start of the process to its first healthy answer.
@@ -105,12 +192,7 @@ async fn generate(client: &Client, program: &Program, base: &str) {
         .unwrap();
     assert!(saved.status().is_success());
     let through = || client.post(format!("{}/api/generate", program.url)).json(&json!({ "prompt": "hello" }));
-    let direct = || {
-        client
-            .post(format!("{base}/v1beta/models/gemini-2.5-flash:generateContent"))
-            .header("x-goog-api-key", &key)
-            .json(&json!({ "contents": [{ "role": "user", "parts": [{ "text": "hello" }] }] }))
-    };
+    let direct = || direct_call(client, base, &key);
     let (mut p50, mut p99, mut rate) = ((vec![], vec![]), (vec![], vec![]), (vec![], vec![]));
     for _ in 0..ROUNDS {
         let mut floor = one_by_one(&direct).await;

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use keyfold::Keyfold;
+use keyfold::auth::TokenVerifier;
 use keyfold::auth::issuer::Issuer;
 use keyfold::auth::local::LocalGuard;
 use keyfold::clock::Random;
 
-use crate::config::ServerConfig;
+use crate::config::{Network, ServerConfig};
 use crate::metrics::Metrics;
 
 /// The running application. Cheap to clone.
@@ -22,6 +23,12 @@ pub struct AppState {
     pub guard: LocalGuard,
     /// Whose tokens count, if anybody's.
     pub issuer: Option<Issuer>,
+    /// Verifies them. In production there always is one.
+    pub verifier: Option<Arc<TokenVerifier>>,
+    /// Networks of proxies that may say whom they forward for.
+    pub trusted_proxies: Vec<Network>,
+    /// People reach this Keyfold over HTTPS, whatever the last proxy says.
+    pub is_public_over_https: bool,
     /// Browser origins that may call.
     pub allowed_origins: Vec<String>,
     /// Randomness for request ids and sessions.
@@ -38,13 +45,17 @@ impl App {
         let origins = config.origins();
         let guard =
             LocalGuard::new(config.allowed_hosts.clone(), origins.clone(), config.local_token.clone());
+        let verifier = config.issuer.as_ref().map(|issuer| Arc::new(keyfold.token_verifier(issuer)));
         Self(Arc::new(AppState {
+            metrics: Metrics::new(&keyfold, verifier.clone()),
             keyfold,
             guard,
             issuer: config.issuer.clone(),
+            verifier,
+            trusted_proxies: config.trusted_proxies.clone(),
+            is_public_over_https: config.public_url.as_ref().is_some_and(|url| url.starts_with("https://")),
             allowed_origins: origins,
             random,
-            metrics: Metrics::new(),
             body_timeout: config.body_timeout,
         }))
     }

@@ -6,8 +6,10 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use keyfold::auth::AuthenticatedUser;
 use keyfold::auth::local::{LocalRefusal, RequestOrigin};
+use keyfold::mode::Mode;
 
 use crate::app::App;
+use crate::caller::Caller;
 use crate::problem::Problem;
 use crate::web::PAGES;
 
@@ -25,16 +27,55 @@ impl FromRequestParts<App> for CurrentUser {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        let request = request_origin(parts);
-        let admitted = app.guard.admit(&request).map_err(refusal)?;
-        // Whoever configured an issuer means its tokens to be checked; this build cannot, so it refuses them.
-        if app.issuer.is_some() && parts.headers.get_all(AUTHORIZATION).iter().any(looks_like_a_token) {
-            return Err(Problem::unauthenticated(
-                "This token cannot be verified by this build of Keyfold in local mode. Leave the Authorization header out, or remove the issuer's settings.",
-            ));
+        let user = match app.keyfold.mode() {
+            Mode::Local => local_user(parts, app).await?,
+            Mode::Production => verified_user(parts, app).await?,
+        };
+        if let Some(caller) = parts.extensions.get::<Caller>() {
+            caller.note_user(user.user());
         }
-        Ok(Self(AuthenticatedUser::of_local_access(&admitted)))
+        Ok(Self(user))
     }
+}
+
+/// Whoever the guard admits is the one user; who shows a token all the same is that token's user.
+async fn local_user(parts: &Parts, app: &App) -> Result<AuthenticatedUser, Problem> {
+    let admitted = app.guard.admit(&request_origin(parts)).map_err(refusal)?;
+    let shows_token = parts.headers.get_all(AUTHORIZATION).iter().any(looks_like_a_token);
+    let is_local_token = || {
+        once(&parts.headers, &AUTHORIZATION).and_then(bearer).is_some_and(|token| app.guard.is_token(token))
+    };
+    // Whoever configured an issuer means its tokens to be checked.
+    if app.verifier.is_some() && shows_token && !is_local_token() {
+        return verified_user(parts, app).await;
+    }
+    Ok(AuthenticatedUser::of_local_access(&admitted))
+}
+
+/// The user of the bearer token (RFC 6750, section 2.1).
+async fn verified_user(parts: &Parts, app: &App) -> Result<AuthenticatedUser, Problem> {
+    let verifier = app.verifier.as_ref().ok_or_else(|| Problem::internal("no token issuer is configured"))?;
+    let token = bearer_token(&parts.headers)?;
+    let token = verifier.verify(token).await.map_err(|refusal| match app.keyfold.mode() {
+        // Whoever took this for a bad token would sign its user out.
+        Mode::Production if refusal.is_unavailable() => Problem::issuer_unavailable(refusal),
+        _ => Problem::invalid_token(refusal),
+    });
+    Ok(token?.user().clone())
+}
+
+fn bearer_token(headers: &HeaderMap) -> Result<&str, Problem> {
+    if headers.get_all(AUTHORIZATION).iter().count() > 1 {
+        return Err(Problem::unauthenticated(
+            "The request has more than one Authorization header. Send exactly one.",
+        ));
+    }
+    let token = once(headers, &AUTHORIZATION).and_then(bearer).filter(|token| !token.is_empty());
+    token.ok_or_else(|| {
+        Problem::unauthenticated(
+            "Sign in: send your token as a bearer token, in a header of the form `Authorization: Bearer …`.",
+        )
+    })
 }
 
 /// What the request says of where it comes from. A header that is there twice counts as wrong.

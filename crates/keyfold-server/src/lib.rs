@@ -2,6 +2,7 @@
 //! the listener, and the commands.
 
 pub mod app;
+mod caller;
 pub mod cli;
 pub mod config;
 mod current_user;

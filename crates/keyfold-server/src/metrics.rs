@@ -1,14 +1,23 @@
 //! Counters for the operator, in Prometheus' text format, on a listener of their own. No user ids, no keys.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
-use prometheus_client::encoding::EncodeLabelSet;
+use keyfold::Keyfold;
+use keyfold::auth::TokenVerifier;
+use keyfold::clock::{Clock, SystemClock};
+use keyfold::figures::{CallKind, CallOutcome, LATENCY_STEPS, Latency, Opening};
+use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 /// Seconds; from a local answer to a long generation.
@@ -30,9 +39,13 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// All at zero.
-    pub fn new() -> Self {
-        let mut registry = Registry::with_prefix("keyfold");
+    /// Requests begin at zero; what the library counts is asked for whenever the text is read.
+    pub fn new(keyfold: &Keyfold, verifier: Option<Arc<TokenVerifier>>) -> Self {
+        let mut whole = Registry::default();
+        let begun = ConstGauge::new(SystemClock.now().as_second());
+        whole.register("process_start_time_seconds", "When this process began (Unix time)", begun);
+        let registry = whole.sub_registry_with_prefix("keyfold");
+        registry.register("build", "What runs", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
         let requests = Family::default();
         let duration: Family<RequestLabels, Histogram, fn() -> Histogram> =
             Family::new_with_constructor(|| Histogram::new(BUCKETS));
@@ -43,7 +56,8 @@ impl Metrics {
             Unit::Seconds,
             duration.clone(),
         );
-        Self { registry: Arc::new(registry), requests, duration }
+        registry.register_collector(Box::new(Inside { keyfold: keyfold.clone(), verifier }));
+        Self { registry: Arc::new(whole), requests, duration }
     }
 
     /// Counts an answered request.
@@ -70,8 +84,163 @@ pub(crate) fn known_method(method: &Method) -> &'static str {
         .map_or("other", |index| ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"][index])
 }
 
-impl Default for Metrics {
-    fn default() -> Self {
-        Self::new()
+/// What the library counts, and how its parts stand.
+struct Inside {
+    keyfold: Keyfold,
+    verifier: Option<Arc<TokenVerifier>>,
+}
+
+impl fmt::Debug for Inside {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Inside")
     }
+}
+
+impl Collector for Inside {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let out = &mut encoder;
+        self.provider_calls(out)?;
+        self.key_openings(out)?;
+        self.cache(out)?;
+        self.pool(out)?;
+        self.tokens(out)
+    }
+}
+
+impl Inside {
+    fn provider_calls(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let figures = self.keyfold.figures();
+        let mut calls = out.encode_descriptor(
+            "provider_calls",
+            "Calls to providers, by how they ended",
+            None,
+            MetricType::Counter,
+        )?;
+        for (provider, figures) in figures.providers() {
+            for (kind, outcome) in pairs(CallKind::ALL, CallOutcome::ALL) {
+                let labels = [("provider", provider), ("kind", kind.as_str()), ("outcome", outcome.as_str())];
+                // Most providers are never called.
+                if figures.calls(kind, outcome) > 0 {
+                    count(&mut calls, labels, figures.calls(kind, outcome))?;
+                }
+            }
+        }
+        let mut durations = out.encode_descriptor(
+            "provider_call_duration",
+            "Time to a provider's answer, or to the beginning of a streamed one",
+            Some(&Unit::Seconds),
+            MetricType::Histogram,
+        )?;
+        for (provider, figures) in figures.providers() {
+            for kind in CallKind::ALL {
+                let labels = [("provider", provider), ("kind", kind.as_str())];
+                duration(&mut durations, labels, &figures.latency(kind))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn key_openings(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let mut openings = out.encode_descriptor(
+            "key_openings",
+            "Attempts to open a user's key",
+            None,
+            MetricType::Counter,
+        )?;
+        for (provider, figures) in self.keyfold.figures().providers() {
+            for opening in Opening::ALL {
+                let labels = [("provider", provider), ("outcome", opening.as_str())];
+                if figures.openings(opening) > 0 {
+                    count(&mut openings, labels, figures.openings(opening))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn cache(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let Some(state) = self.keyfold.cache_state() else { return Ok(()) };
+        gauge(out, "cache_entries", "Users whose sealed keys are remembered", state.entries)?;
+        let listening = usize::from(state.listening);
+        gauge(out, "cache_listening", "1 while changes of other replicas are heard", listening)?;
+        let mut lookups = out.encode_descriptor(
+            "cache_lookups",
+            "Look-ups of a user's sealed keys",
+            None,
+            MetricType::Counter,
+        )?;
+        count(&mut lookups, [("outcome", "hit")], state.hits)?;
+        count(&mut lookups, [("outcome", "miss")], state.misses)
+    }
+
+    fn pool(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let Some(state) = self.keyfold.pool_state() else { return Ok(()) };
+        gauge(out, "database_connections_max", "Connections that may be open", state.most)?;
+        gauge(out, "database_waiting", "Callers that wait for a connection", state.waiting)?;
+        let mut connections = out.encode_descriptor(
+            "database_connections",
+            "Connections that are open",
+            None,
+            MetricType::Gauge,
+        )?;
+        for (name, number) in [("idle", state.idle), ("in_use", state.open.saturating_sub(state.idle))] {
+            connections.encode_family(&[("state", name)])?.encode_gauge(&number)?;
+        }
+        Ok(())
+    }
+
+    fn tokens(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let Some(verifier) = &self.verifier else { return Ok(()) };
+        let figures = verifier.figures();
+        gauge(out, "tokens_remembered", "Verified tokens that are remembered", verifier.remembered_tokens())?;
+        gauge(out, "issuer_keys", "Keys of the token issuer that are known", verifier.known_keys())?;
+        let mut tokens =
+            out.encode_descriptor("tokens", "Tokens that were shown", None, MetricType::Counter)?;
+        for (outcome, number) in [
+            ("remembered", figures.remembered()),
+            ("verified", figures.verified()),
+            ("refused", figures.refused()),
+        ] {
+            count(&mut tokens, [("outcome", outcome)], number)?;
+        }
+        let mut fetches = out.encode_descriptor(
+            "issuer_key_set_fetches",
+            "Requests for the token issuer's key set",
+            None,
+            MetricType::Counter,
+        )?;
+        for (outcome, number) in [("ok", figures.fetches()), ("failed", figures.failed_fetches())] {
+            count(&mut fetches, [("outcome", outcome)], number)?;
+        }
+        Ok(())
+    }
+}
+
+fn pairs<A: Copy, B: Copy, const N: usize>(
+    outer: impl IntoIterator<Item = A>,
+    inner: [B; N],
+) -> impl Iterator<Item = (A, B)> {
+    outer.into_iter().flat_map(move |a| inner.into_iter().map(move |b| (a, b)))
+}
+
+fn count<const N: usize>(out: &mut MetricEncoder<'_>, labels: [(&str, &str); N], number: u64) -> fmt::Result {
+    out.encode_family(&labels)?.encode_counter::<NoLabelSet, u64, f64>(&number, None)
+}
+
+fn gauge(out: &mut DescriptorEncoder<'_>, name: &str, help: &str, number: usize) -> fmt::Result {
+    out.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&number)
+}
+
+fn duration<const N: usize>(
+    out: &mut MetricEncoder<'_>,
+    labels: [(&str, &str); N],
+    latency: &Latency,
+) -> fmt::Result {
+    let number: u64 = latency.counts.iter().sum();
+    if number == 0 {
+        return Ok(());
+    }
+    let bounds = LATENCY_STEPS.into_iter().chain([f64::INFINITY]);
+    let buckets: Vec<(f64, u64)> = bounds.zip(latency.counts).collect();
+    out.encode_family(&labels)?.encode_histogram::<NoLabelSet>(latency.total, number, &buckets, None)
 }

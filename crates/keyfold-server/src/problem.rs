@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
 use keyfold::Error;
+use keyfold::auth::TokenRefusal;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
@@ -22,6 +23,7 @@ pub const CODES: &[(&str, StatusCode, &str)] = &[
     ("invalid_key_format", StatusCode::UNPROCESSABLE_ENTITY, "Not a key of this provider"),
     ("invalid_request", StatusCode::UNPROCESSABLE_ENTITY, "Invalid request"),
     ("invalid_settings", StatusCode::INTERNAL_SERVER_ERROR, "Invalid settings"),
+    ("issuer_unavailable", StatusCode::SERVICE_UNAVAILABLE, "Token issuer unavailable"),
     ("key_rejected", StatusCode::UNPROCESSABLE_ENTITY, "Key rejected"),
     ("key_unreadable", StatusCode::INTERNAL_SERVER_ERROR, "Stored key unreadable"),
     ("master_key_unavailable", StatusCode::SERVICE_UNAVAILABLE, "Master key unavailable"),
@@ -37,6 +39,7 @@ pub const CODES: &[(&str, StatusCode, &str)] = &[
     ("unauthenticated", StatusCode::UNAUTHORIZED, "Not signed in"),
     ("unknown_provider", StatusCode::NOT_FOUND, "Unknown provider"),
     ("unsupported_media_type", StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type"),
+    ("user_suspended", StatusCode::FORBIDDEN, "Suspended"),
 ];
 
 /// Seconds after which it is worth trying again when Keyfold's own parts are away.
@@ -105,6 +108,24 @@ impl Problem {
         Self::new("invalid_request", detail).with_status(StatusCode::BAD_REQUEST).with_field("field", "body")
     }
 
+    /// For a request that is no HTTP, or more of it than is read at all.
+    pub(crate) fn unreadable(status: StatusCode) -> Self {
+        match status {
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE | StatusCode::URI_TOO_LONG => Self::new(
+                "headers_too_large",
+                "The request's address or headers are too large to be read: at most 16 KiB of address, 100 headers and 32 KiB of headers are taken.",
+            )
+            .with_status(status),
+            StatusCode::BAD_REQUEST => Self::new(
+                "invalid_request",
+                "The request cannot be read as HTTP/1.1: its first line, a header or its length is malformed.",
+            )
+            .with_status(status)
+            .with_field("field", "headers"),
+            _ => Self::internal("a request that cannot be read").with_status(status),
+        }
+    }
+
     pub(crate) fn internal(cause: impl Into<String>) -> Self {
         Error::Internal(cause.into()).into()
     }
@@ -112,6 +133,23 @@ impl Problem {
     pub(crate) fn unauthenticated(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new("unauthenticated", detail)
             .with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"keyfold\""))
+    }
+
+    /// For a token that does not count, with the words that RFC 6750, section 3, has for it.
+    pub(crate) fn invalid_token(refusal: TokenRefusal) -> Self {
+        let detail = refusal.to_string();
+        let challenge =
+            format!("Bearer realm=\"keyfold\", error=\"invalid_token\", error_description=\"{detail}\"");
+        match HeaderValue::from_str(&challenge) {
+            Ok(challenge) => Self::new("unauthenticated", detail).with_header(WWW_AUTHENTICATE, challenge),
+            Err(_) => Self::unauthenticated(detail),
+        }
+    }
+
+    /// For a token that may be good, while it cannot be checked.
+    pub(crate) fn issuer_unavailable(refusal: TokenRefusal) -> Self {
+        Self::new("issuer_unavailable", refusal.to_string())
+            .with_header(RETRY_AFTER, HeaderValue::from_static(TRY_AGAIN_AFTER))
     }
 
     pub(crate) fn with_status(mut self, status: StatusCode) -> Self {

@@ -6,20 +6,20 @@ use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::IntoResponse;
 use axum::routing::get;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderName, HeaderValue, Method};
+use keyfold::mode::Mode;
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::cors::{AllowOrigin, CorsLayer};
 use utoipa::OpenApi;
 use utoipa::openapi::path::Operation;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{Content, OpenApi as Description, Ref, RefOr, Response};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
+use crate::middleware::cors::{answer_preflight, share_with_allowed_origins};
 use crate::middleware::header_limit::header_limit;
 use crate::middleware::local_guard::{check_origin, check_token};
-use crate::middleware::request_scope::{REQUEST_ID, request_scope};
+use crate::middleware::request_scope::request_scope;
 use crate::middleware::security_headers::security_headers;
 use crate::problem::{Problem, ProblemBody};
 use crate::routes::{config, frontend_env, generate, health, keys, onboarding, openapi, providers, research};
@@ -71,14 +71,27 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(onboarding::providers::validate))
 }
 
+/// What anybody may call.
+const PUBLIC: [&str; 3] = ["/healthz", "/readyz", "/api/config"];
+/// The name of the bearer token in the description.
+const TOKEN: &str = "token";
+
 /// The description of the API.
 pub fn description() -> Description {
     let mut description = api().split_for_parts().1;
     description.info.version = env!("CARGO_PKG_VERSION").into();
-    for item in description.paths.paths.values_mut() {
+    let mut token = Http::new(HttpAuthScheme::Bearer);
+    token.bearer_format = Some("JWT".into());
+    token.description =
+        Some("A token of the configured issuer. Local mode needs none, or its KEYFOLD_LOCAL_TOKEN.".into());
+    description.components.get_or_insert_default().add_security_scheme(TOKEN, SecurityScheme::Http(token));
+    for (path, item) in &mut description.paths.paths {
         let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete];
         for operation in operations.into_iter().flatten() {
             describe_problems(operation);
+            let needed = (!PUBLIC.contains(&path.as_str()))
+                .then(|| SecurityRequirement::new(TOKEN, std::iter::empty::<String>()));
+            operation.security = Some(needed.into_iter().collect());
         }
     }
     description
@@ -109,7 +122,8 @@ pub fn router(app: &App) -> Router {
         .route("/assets/page.css", get(web::style))
         .route("/assets/overview.js", get(web::overview_script))
         .route("/assets/docs.js", get(web::docs_script));
-    api.merge(pages)
+    let service = api
+        .merge(pages)
         .fallback(|| async {
             Problem::new("not_found", "There is nothing at this address. /docs lists what there is.")
         })
@@ -118,32 +132,22 @@ pub fn router(app: &App) -> Router {
                 "method_not_allowed",
                 "This address exists, but not for this method. The Allow header lists those that work.",
             )
-        })
-        // A layer added later is further out.
-        .layer(from_fn_with_state(app.clone(), check_token))
-        .layer(cors(app))
-        .layer(from_fn_with_state(app.clone(), check_origin))
+        });
+    // A layer added later is further out.
+    let preflight = from_fn_with_state(app.clone(), answer_preflight);
+    let guarded = match app.keyfold.mode() {
+        Mode::Local => service
+            .layer(from_fn_with_state(app.clone(), check_token))
+            .layer(preflight)
+            .layer(from_fn_with_state(app.clone(), check_origin)),
+        // No page can make a browser send a token that the page itself does not have.
+        Mode::Production => service.layer(preflight),
+    };
+    guarded
         .layer(from_fn(header_limit))
         .layer(CatchPanicLayer::custom(|_| Problem::internal("a handler panicked").into_response()))
-        .layer(from_fn(security_headers))
+        .layer(from_fn_with_state(app.clone(), share_with_allowed_origins))
+        .layer(from_fn_with_state(app.clone(), security_headers))
         .layer(from_fn_with_state(app.clone(), request_scope))
         .with_state(app.clone())
-}
-
-fn cors(app: &App) -> CorsLayer {
-    let app = app.clone();
-    let allowed = AllowOrigin::predicate(move |origin: &HeaderValue, _| {
-        origin.to_str().is_ok_and(|origin| app.allowed_origins.iter().any(|allowed| allowed == origin))
-    });
-    CorsLayer::new()
-        .allow_origin(allowed)
-        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
-        .allow_headers([AUTHORIZATION, CONTENT_TYPE, REQUEST_ID])
-        .expose_headers([
-            REQUEST_ID,
-            RETRY_AFTER,
-            HeaderName::from_static("ratelimit"),
-            HeaderName::from_static("keyfold-error"),
-        ])
-        .max_age(std::time::Duration::from_secs(600))
 }

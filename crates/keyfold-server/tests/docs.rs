@@ -3,7 +3,9 @@
 //!
 //! A block that begins with ```` ```sh run ```` is run: all such blocks of a file, in order, in a folder of their
 //! own, against a `keyfold serve` of their own and the providers' stand-in. In them `http://127.0.0.1:8000` stands
-//! for wherever that Keyfold listens, and `YOUR_GEMINI_KEY` for a key that the stand-in takes for Gemini.
+//! for wherever that Keyfold listens, and `YOUR_GEMINI_KEY` for a key that the stand-in takes for Gemini
+//! (`OTHER_GEMINI_KEY` for another one). `docs/production.md` is about production, so its Keyfold serves that, with
+//! a PostgreSQL and a token issuer of its own.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "it is a test")]
 
@@ -16,10 +18,15 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
 
+use keyfold::clock::SystemRandom;
+use keyfold::envelope::MasterKey;
 use keyfold::settings::{Kind, SETTINGS};
 use keyfold_server::problem::CODES;
+use keyfold_standin::issuer::{Issuer, PARTY};
 use keyfold_standin::{PROVIDERS, Standin, example_key};
+use keyfold_test_servers::PostgresServer;
 use tempfile::TempDir;
+use tokio::sync::OnceCell;
 
 mod reference {
     use super::*;
@@ -81,7 +88,9 @@ mod reference {
         for folder in ["crates/keyfold/src", "crates/keyfold-server/src"] {
             files_below(&root().join(folder), "rs", &mut files);
         }
-        files.retain(|file| !file.ends_with("settings/catalogue.rs") && !file.ends_with("tests.rs"));
+        // Names that no provider's variable may have are not read either.
+        let names_only = ["settings/catalogue.rs", "provider/registry_file.rs", "tests.rs"];
+        files.retain(|file| !names_only.iter().any(|name| file.ends_with(name)));
         files.iter().map(|file| read(file)).collect()
     }
 
@@ -184,8 +193,13 @@ async fn commands_work() {
         }
         documents_with_commands += 1;
         let standin = Standin::start().await;
+        let mode = if document.ends_with("docs/production.md") {
+            production().await
+        } else {
+            vec![("DEBUG".to_owned(), "true".to_owned())]
+        };
         let ran = tokio::task::spawn_blocking(move || {
-            let example = Example::start(&standin);
+            let example = Example::start(&standin, mode);
             for (line, block) in blocks {
                 example.run(&block, &format!("{}:{line}", document.display()));
             }
@@ -197,6 +211,25 @@ async fn commands_work() {
     assert!(documents_with_commands > 0, "no runnable block was found");
 }
 
+/// The settings of production, and tokens of two users.
+async fn production() -> Vec<(String, String)> {
+    static ISSUER: OnceCell<Issuer> = OnceCell::const_new();
+    let issuer = ISSUER.get_or_init(Issuer::start).await;
+    let database = PostgresServer::shared().empty_database().await;
+    let master_key = MasterKey::generate(&SystemRandom).unwrap();
+    let mut variables: Vec<(String, String)> = vec![
+        ("DEPLOY_ENV".into(), "render".into()),
+        ("HOST".into(), "127.0.0.1".into()),
+        ("DATABASE_URL".into(), database),
+        ("KEYFOLD_MASTER_KEY".into(), master_key.to_string()),
+        ("KEYFOLD_ALLOWED_ORIGINS".into(), PARTY.into()),
+        ("TOKEN_A".into(), issuer.token_for("user_a")),
+        ("TOKEN_B".into(), issuer.token_for("user_b")),
+    ];
+    variables.extend(issuer.settings().map(|(name, value)| (name.into(), value)));
+    variables
+}
+
 /// A folder with a Keyfold that serves from it, for the commands of one document.
 struct Example {
     folder: TempDir,
@@ -206,7 +239,7 @@ struct Example {
 }
 
 impl Example {
-    fn start(standin: &Standin) -> Self {
+    fn start(standin: &Standin, mode: Vec<(String, String)>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let home = folder.path().join("home");
         fs::create_dir_all(folder.path().join("project/frontend")).unwrap();
@@ -215,7 +248,6 @@ impl Example {
         fs::write(home.join(".curlrc"), "fail-with-body\nsilent\nshow-error\nnoproxy = *\nmax-time = 60\n")
             .unwrap();
         let mut variables: Vec<(String, String)> = vec![
-            ("DEBUG".into(), "true".into()),
             ("PORT".into(), "0".into()),
             ("KEYFOLD_METRICS_ADDR".into(), "off".into()),
             ("PATH".into(), path_with_keyfold()),
@@ -226,6 +258,7 @@ impl Example {
             let name = format!("KEYFOLD_PROVIDER_{}_BASE_URL", provider.to_uppercase());
             variables.push((name, standin.base_url(provider)));
         }
+        variables.extend(mode);
         let mut serving = Command::new(env!("CARGO_BIN_EXE_keyfold"))
             .arg("serve")
             .current_dir(folder.path().join("project"))
@@ -239,7 +272,9 @@ impl Example {
         // Read to the end, so that the program never waits for a reader.
         thread::spawn(move || {
             for line in said.lines().map_while(Result::ok) {
+                // As text in local mode, as JSON in production.
                 if let Some((_, url)) = line.split_once("ready at ") {
+                    let url = url.split('"').next().unwrap_or(url);
                     let _ = found.send(url.trim().to_owned());
                 }
             }
@@ -253,6 +288,8 @@ impl Example {
         for provider in PROVIDERS {
             script =
                 script.replace(&format!("YOUR_{}_KEY", provider.to_uppercase()), &example_key(provider, 1));
+            script =
+                script.replace(&format!("OTHER_{}_KEY", provider.to_uppercase()), &example_key(provider, 2));
         }
         let output = Command::new("sh")
             .args(["-eu", "-c", &script])

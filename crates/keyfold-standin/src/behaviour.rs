@@ -36,6 +36,8 @@ pub enum Behaviour {
     /// Sends two pieces of the usual answer, then the provider's error event, and ends the stream. A plain
     /// request gets the provider's "overloaded" answer instead.
     StreamThenErrorEvent,
+    /// Sends the pieces of the usual answer's text over and over, as fast as they are taken, and never ends.
+    StreamForever,
     /// A JSON body of this size, made while it is sent, without `Content-Length`.
     Huge {
         /// Size of the body.

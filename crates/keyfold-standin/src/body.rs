@@ -69,6 +69,7 @@ enum Content {
     Whole(Option<Bytes>),
     Steps { left: std::vec::IntoIter<Step>, waiting: Option<Wait> },
     Huge { left: u64, begun: bool },
+    Endless { before: std::vec::IntoIter<Bytes>, text: Vec<Bytes>, at: usize },
 }
 
 pub(crate) struct AnswerBody {
@@ -92,11 +93,18 @@ impl AnswerBody {
         Self { content: Content::Huge { left: bytes.max(11), begun: false }, ticket }
     }
 
+    /// `before` once, then `text` over and over.
+    pub(crate) fn endless(before: Vec<Bytes>, text: Vec<Bytes>, mut ticket: Ticket) -> Self {
+        ticket.stream();
+        Self { content: Content::Endless { before: before.into_iter(), text, at: 0 }, ticket }
+    }
+
     fn is_at_end(&self) -> bool {
         match &self.content {
             Content::Whole(body) => body.is_none(),
             Content::Steps { left, waiting } => waiting.is_none() && left.as_slice().is_empty(),
             Content::Huge { left, .. } => *left == 0,
+            Content::Endless { .. } => false,
         }
     }
 }
@@ -147,6 +155,14 @@ impl Body for AnswerBody {
             Content::Huge { left, begun } => {
                 Poll::Ready(huge_frame(left, begun).map(|frame| Ok(Frame::data(frame))))
             }
+            Content::Endless { before, text, at } => {
+                if let Some(frame) = before.next() {
+                    return Poll::Ready(Some(Ok(Frame::data(frame))));
+                }
+                *at += 1;
+                let frame = text[(*at - 1) % text.len()].clone();
+                Poll::Ready(Some(Ok(Frame::data(frame))))
+            }
             Content::Steps { left, waiting } => loop {
                 if let Some(wait) = waiting {
                     ready!(wait.as_mut().poll(context));
@@ -171,7 +187,7 @@ impl Body for AnswerBody {
     fn size_hint(&self) -> SizeHint {
         match &self.content {
             Content::Whole(body) => SizeHint::with_exact(body.as_ref().map_or(0, |body| body.len() as u64)),
-            Content::Steps { .. } | Content::Huge { .. } => SizeHint::default(),
+            Content::Steps { .. } | Content::Huge { .. } | Content::Endless { .. } => SizeHint::default(),
         }
     }
 }

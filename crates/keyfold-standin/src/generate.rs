@@ -60,6 +60,9 @@ pub(crate) fn chat_completions(call: &Call<'_>) -> Reply {
         Ok(request) => request,
         Err(refusal) => return *refusal,
     };
+    if call.provider == Provider::Cohere && body.get("stream_options").is_some() {
+        return bad_request(call, "stream_options is not supported in the compatibility API");
+    }
     let (prompt, input) = conversation(messages(&body));
     let said = Said::new(call, &prompt, input);
     let usage = openai_usage(call, &said);
@@ -146,6 +149,67 @@ fn openai_stream(call: &Call<'_>, model: &str, said: &Said, usage: &str, asked: 
         )
     };
     stream
+}
+
+/// `POST /v1/responses`.
+pub(crate) fn responses(call: &Call<'_>) -> Reply {
+    let Ok(body) = call.json() else {
+        return bad_request(call, "We could not parse the JSON body of your request.");
+    };
+    let Some(model) = body.get("model").and_then(Value::as_str).filter(|model| !model.is_empty()) else {
+        return bad_request(call, "field 'model' is required");
+    };
+    if is_unknown_model(model) {
+        return no_such_model(call, model);
+    }
+    let (prompt, input) = match body.get("input") {
+        Some(Value::String(text)) if !text.is_empty() => {
+            (std::borrow::Cow::Borrowed(text.as_str()), words(text))
+        }
+        Some(Value::Array(items)) if !items.is_empty() => conversation(items),
+        _ => return bad_request(call, "field 'input' is required"),
+    };
+    let instructions = body.get("instructions").and_then(Value::as_str).map_or(0, words);
+    let said = Said::new(call, &prompt, input + instructions);
+    let id = format!("resp_standin{:08}", call.sequence);
+    let response = |status: &str, text: Option<&str>| {
+        let output = text.map(|text| {
+            json!({
+                "type": "message", "id": "msg_standin", "role": "assistant", "status": "completed",
+                "content": [{"type": "output_text", "text": text, "annotations": []}],
+            })
+        });
+        // The search that the answer rests on comes first.
+        let search = json!({"type": "search_results", "queries": ["test data"], "results": []});
+        let usage = text.map(|_| {
+            json!({"input_tokens": said.input, "output_tokens": said.output, "total_tokens": said.total()})
+        });
+        json!({
+            "id": id, "object": "response", "created_at": CREATED, "status": status, "model": model, "error": null,
+            "output": output.map_or(json!([]), |output| json!([search, output])), "usage": usage,
+        })
+    };
+    if !flag(&body, "stream") {
+        return Reply::json(200, &response("completed", Some(&said.text)));
+    }
+    let event = |name: &str, mut data: Value| {
+        data["type"] = name.into();
+        Bytes::from(format!("event: {name}\ndata: {data}\n\n"))
+    };
+    let mut stream = Stream::default();
+    stream.before.push(event("response.created", json!({"response": response("in_progress", None)})));
+    for piece in said.pieces(call.options) {
+        let data = json!({"item_id": "msg_standin", "output_index": 1, "content_index": 0, "delta": piece});
+        stream.text.push(event("response.output_text.delta", data));
+    }
+    let done = json!({"item_id": "msg_standin", "output_index": 1, "content_index": 0, "text": said.text});
+    stream.after.push(event("response.output_text.done", done));
+    let completed = json!({"response": response("completed", Some(&said.text))});
+    stream.after.push(event("response.completed", completed));
+    let mut failed = response("failed", None);
+    failed["error"] = json!({"code": "server_error", "message": "The model failed to answer."});
+    stream.error = event("response.failed", json!({"response": failed}));
+    Reply::sse(stream)
 }
 
 /// `POST /v1/messages`.

@@ -1,4 +1,4 @@
-//! A stand-in for the AI providers' own servers.
+//! A stand-in for the AI providers' own servers, and one for a [token issuer](issuer).
 //!
 //! Keyfold's tests and benchmarks talk to it instead of to real providers, and so can you, to try Keyfold without
 //! real keys. It answers as the providers do, errors included: model lists and the other free checks of a key,
@@ -42,7 +42,9 @@
 mod behaviour;
 mod body;
 mod generate;
+pub mod issuer;
 mod key;
+mod outcome;
 mod provider;
 mod refusal;
 mod reply;
@@ -59,7 +61,9 @@ use http::{HeaderMap, Method};
 use tokio::task::JoinHandle;
 
 pub use behaviour::Behaviour;
+pub use issuer::Issuer;
 pub use key::{example_key, example_key_with, fingerprint};
+pub use outcome::{Outcome, outcomes};
 use provider::Provider;
 pub use provider::{PROVIDERS, credential, free_check};
 pub use reply::answer_text;

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use clap::Parser;
 use clap::builder::PossibleValuesParser;
-use keyfold_standin::{Options, PROVIDERS, Standin, example_key};
+use keyfold_standin::issuer::{ED25519, P256, RSA, TOKEN_PATH};
+use keyfold_standin::{Issuer, Options, PROVIDERS, Standin, example_key};
 
 /// Plays the AI providers' servers, so that Keyfold can be tried, tested and measured without real keys.
 ///
@@ -38,6 +39,10 @@ struct Arguments {
     /// Remember all requests, as in tests (takes ever more memory).
     #[arg(long)]
     record: bool,
+    /// Play a token issuer too, to try production: its address, such as 127.0.0.1:9101. Whoever can reach it gets
+    /// tokens for any user.
+    #[arg(long, value_name = "ADDRESS")]
+    issuer: Option<SocketAddr>,
     /// Threads; one is best when the load generator and Keyfold share the machine.
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     threads: usize,
@@ -86,6 +91,20 @@ async fn run(arguments: Arguments) -> ExitCode {
     for id in providers() {
         println!("# {id}: {}", example_key(id, 1));
     }
+    // Kept until the end: it stops when it is dropped.
+    let _issuer = match arguments.issuer {
+        None => None,
+        Some(address) => match Issuer::start_on(address, &[&RSA, &P256, &ED25519]).await {
+            Ok(issuer) => {
+                show_issuer(&issuer);
+                Some(issuer)
+            }
+            Err(error) => {
+                eprintln!("keyfold-standin: cannot listen on {address}: {error}");
+                return ExitCode::FAILURE;
+            }
+        },
+    };
     match tokio::signal::ctrl_c().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -93,4 +112,16 @@ async fn run(arguments: Arguments) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn show_issuer(issuer: &Issuer) {
+    println!("# The token issuer listens on {}. Set these for Keyfold:", issuer.url());
+    for (name, value) in issuer.settings() {
+        println!("{name}={value}");
+    }
+    println!(
+        "# A token for user_a, for an hour; a fresh one for any user: curl {}{TOKEN_PATH}user_a",
+        issuer.url()
+    );
+    println!("# user_a: {}", issuer.token_for("user_a"));
 }

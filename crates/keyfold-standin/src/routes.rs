@@ -47,6 +47,7 @@ fn usual(call: &Call<'_>) -> Reply {
         ),
 
         (Provider::Cohere, "/v2/chat") if post => generate::cohere_chat(call),
+        (Provider::Perplexity, "/v1/responses" | "/v1/agent") if post => generate::responses(call),
 
         (Provider::Anthropic, path) => match generate::anthropic_version(call) {
             Some(refusal) => refusal,
@@ -87,6 +88,7 @@ fn takes_chat(call: &Call<'_>) -> bool {
         ),
         "/chat/completions" => matches!(call.provider, Provider::DeepSeek | Provider::Perplexity),
         "/openai/v1/chat/completions" => call.provider == Provider::Groq,
+        "/compatibility/v1/chat/completions" => call.provider == Provider::Cohere,
         _ => false,
     }
 }
@@ -269,15 +271,17 @@ fn gemini_model(name: &str) -> Value {
 
 fn model_names(provider: Provider) -> &'static [&'static str] {
     match provider {
-        Provider::Gemini => &["models/gemini-2.5-flash", "models/gemini-2.5-pro"],
-        Provider::OpenAi => &["gpt-5", "gpt-5-mini", "gpt-4.1-mini", "gpt-4o-mini"],
+        Provider::Gemini => {
+            &["models/gemini-flash-latest", "models/gemini-2.5-flash", "models/gemini-2.5-pro"]
+        }
+        Provider::OpenAi => &["gpt-6-luna", "gpt-5", "gpt-5-mini", "gpt-4.1-mini", "gpt-4o-mini"],
         Provider::Anthropic => &["claude-sonnet-4-5-20250929", "claude-haiku-4-5-20251001"],
         Provider::Mistral => &["mistral-large-latest", "mistral-small-latest"],
-        Provider::Groq => &["llama-3.3-70b-versatile", "openai/gpt-oss-120b"],
-        Provider::DeepSeek => &["deepseek-chat", "deepseek-reasoner"],
-        Provider::Xai => &["grok-4", "grok-3-mini"],
+        Provider::Groq => &["openai/gpt-oss-20b", "openai/gpt-oss-120b"],
+        Provider::DeepSeek => &["deepseek-v4-flash", "deepseek-v4-pro"],
+        Provider::Xai => &["grok-4.3", "grok-4.6"],
         Provider::Cohere => &["command-a-03-2025", "command-r7b-12-2024"],
-        Provider::Perplexity => &["sonar", "sonar-pro"],
+        Provider::Perplexity => &["perplexity/sonar"],
         Provider::OpenRouter => &["openai/gpt-5-mini", "anthropic/claude-sonnet-4.5"],
         Provider::Together => &["meta-llama/Llama-3.3-70B-Instruct-Turbo", "openai/gpt-oss-20b"],
         Provider::HuggingFace => &["openai/gpt-oss-120b", "meta-llama/Llama-3.3-70B-Instruct"],

@@ -383,6 +383,18 @@ async fn behave(
             steps.all.push(Step::Data(error));
             return Ok(stepwise(reply, steps.all, ticket, fingerprint));
         }
+        Behaviour::StreamForever => {
+            let mut reply = routes::answer(call);
+            let payload = std::mem::replace(&mut reply.payload, Payload::Whole(Bytes::new()));
+            let body = match payload {
+                Payload::Stream(stream) => AnswerBody::endless(stream.before, stream.text, ticket),
+                Payload::Whole(body) => AnswerBody::endless(vec![], vec![body], ticket),
+            };
+            let mut response = Response::new(body);
+            *response.status_mut() = reply.status;
+            *response.headers_mut() = reply.headers;
+            return Ok(finished(response, fingerprint));
+        }
         Behaviour::SlowChunks { gap } => {
             let (reply, pieces) = in_pieces(routes::answer(call));
             return Ok(stepwise(reply, paused(pieces, gap), ticket, fingerprint));

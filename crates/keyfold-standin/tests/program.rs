@@ -57,3 +57,21 @@ fn it_can_play_one_provider() {
     let key = lines[3].strip_prefix("# groq: ").unwrap();
     assert!(ask(base_url, "/openai/v1/models", key).starts_with("HTTP/1.1 200"));
 }
+
+#[test]
+fn it_can_play_a_token_issuer_too() {
+    let (_running, lines) = start(&["--provider", "groq", "--issuer", "127.0.0.1:0"]);
+    let lines: Vec<String> = lines.take(4 + 5).collect();
+    let url = lines[5].strip_prefix("KEYFOLD_AUTH_ISSUER=").unwrap();
+    assert!(lines[6].starts_with("KEYFOLD_AUTHORIZED_PARTIES=https://"), "{lines:?}");
+    let token = lines[8].strip_prefix("# user_a: ").unwrap();
+    let fresh = ask(url, "/token/user_b", "");
+    let (_, fresh) = fresh.split_once("\r\n\r\n").unwrap();
+    for token in [token, fresh.trim()] {
+        assert!(token.starts_with("ey") && token.split('.').count() == 3, "{token}");
+    }
+    assert!(
+        ask(url, "/.well-known/openid-configuration", "").contains(&format!("{url}/.well-known/jwks.json"))
+    );
+    assert!(ask(url, "/.well-known/jwks.json", "").contains("\"RS256\""));
+}

@@ -38,14 +38,14 @@ async fn free_checks_have_the_providers_own_shapes() {
         ("anthropic", "/data/0/type", json!("model")),
         ("mistral", "/data/0/object", json!("model")),
         ("groq", "/data/0/object", json!("model")),
-        ("deepseek", "/data/0/id", json!("deepseek-chat")),
+        ("deepseek", "/data/0/id", json!("deepseek-v4-flash")),
         ("xai", "/api_key_blocked", json!(false)),
         ("xai", "/api_key_disabled", json!(false)),
         ("cohere", "/valid", json!(true)),
         ("tavily", "/account/plan_limit", json!(1000)),
         ("serper", "/balance", json!(2400)),
         ("firecrawl", "/data/remainingCredits", json!(450)),
-        ("perplexity", "/data/0/id", json!("sonar")),
+        ("perplexity", "/data/0/id", json!("perplexity/sonar")),
         ("openrouter", "/data/limit_remaining", json!(74.5)),
         ("together", "/0/type", json!("chat")),
         ("stability", "/credits", json!(25.5)),
@@ -501,6 +501,49 @@ async fn cohere_chats() {
         events.iter().filter_map(|event| event.pointer("/delta/message/content/text")?.as_str()).collect();
     assert_eq!(text, answer_text(&key, PROMPT));
     assert_eq!(events.last().unwrap()["delta"]["usage"]["tokens"]["input_tokens"], INPUT);
+}
+
+#[tokio::test]
+async fn coheres_imitation_of_openai_does_not_take_stream_options() {
+    let standin = Standin::start().await;
+    let key = example_key("cohere", 2);
+    let mut body = chat_body(true);
+    body["stream_options"] = json!({"include_usage": true});
+    let answer =
+        post(&standin, "cohere", &key, "/compatibility/v1/chat/completions", &body.to_string()).await;
+    assert_eq!(answer.status, 400);
+    assert!(answer.json()["message"].as_str().unwrap().contains("stream_options"), "{}", answer.body);
+}
+
+#[tokio::test]
+async fn perplexity_answers_in_the_shape_of_responses() {
+    let standin = Standin::start().await;
+    let key = example_key("perplexity", 5);
+    let mut body = json!({
+        "model": "perplexity/sonar", "instructions": "Be brief.", "input": [{"role": "user", "content": PROMPT}],
+    });
+    let whole = post(&standin, "perplexity", &key, "/v1/responses", &body.to_string()).await.json();
+    assert_eq!(whole["status"], "completed");
+    assert_eq!(whole["output"][1]["content"][0]["text"], answer_text(&key, PROMPT));
+    assert_eq!(
+        whole["usage"],
+        json!({"input_tokens": 11, "output_tokens": OUTPUT, "total_tokens": 11 + OUTPUT})
+    );
+
+    body["stream"] = true.into();
+    let streamed = post(&standin, "perplexity", &key, "/v1/responses", &body.to_string()).await;
+    let names = streamed.event_names();
+    assert_eq!(names[0], "response.created");
+    assert_eq!(names[names.len() - 2..], ["response.output_text.done", "response.completed"]);
+    let events = streamed.events();
+    let text: String = events.iter().filter_map(|event| event["delta"].as_str()).collect();
+    assert_eq!(text, answer_text(&key, PROMPT));
+    assert!(events.iter().zip(names).all(|(event, name)| event["type"] == name));
+    assert_eq!(events.last().unwrap()["response"]["usage"]["output_tokens"], OUTPUT);
+
+    for bad in [json!({"input": "x"}), json!({"model": "m"}), json!({"model": "m", "input": []})] {
+        assert_eq!(post(&standin, "perplexity", &key, "/v1/responses", &bad.to_string()).await.status, 400);
+    }
 }
 
 #[tokio::test]

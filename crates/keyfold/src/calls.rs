@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::Keyfold;
 use crate::auth::AuthenticatedUser;
 use crate::error::Error;
+use crate::figures::{Call, CallKind, CallOutcome};
 use crate::keys::{KeyTicket, OpenedKey};
 use crate::provider::generate::{self, Generated, Part, Prompt, check_model_name};
 use crate::provider::http::CallError;
@@ -27,9 +28,11 @@ impl Keyfold {
         prompt: &Prompt,
     ) -> Result<Generated, Error> {
         let (provider, how) = self.generating(provider, prompt)?;
-        let (key, ticket) = self.open_key(user, &provider).await?.into_parts();
+        let (key, ticket) = self.open_key_for(user, &provider, prompt).await?.into_parts();
+        let call = self.keys().figures.call(provider.id.as_str(), CallKind::Generate);
         let answered = generate::whole(&self.keys().http, &provider, &how, &key, prompt).await;
         drop(key);
+        count(call, &answered);
         ticket.note(answered).await
     }
 
@@ -41,11 +44,36 @@ impl Keyfold {
         prompt: &Prompt,
     ) -> Result<impl Stream<Item = Result<Part, Error>> + Send + use<>, Error> {
         let (provider, how) = self.generating(provider, prompt)?;
-        let (key, ticket) = self.open_key(user, &provider).await?.into_parts();
+        let (key, ticket) = self.open_key_for(user, &provider, prompt).await?.into_parts();
         let http = Arc::clone(&self.keys().http);
+        let call = self.keys().figures.call(provider.id.as_str(), CallKind::Generate);
         let begun = generate::streamed(http, &provider, &how, key, prompt).await;
-        let parts = ticket.note(begun).await?;
-        Ok(parts.map(move |part| part.map_err(|error| error_of(&provider, error))))
+        let mut call = if begun.is_ok() {
+            call.answered();
+            Some(call)
+        } else {
+            count(call, &begun);
+            None
+        };
+        let parts = ticket.note_failure(begun).await?;
+        // Status 200 is no success yet: a web page may come with it.
+        let mut ticket = Some(ticket);
+        Ok(parts.then(move |part| {
+            // Dropped before either, the call counts as abandoned.
+            if !matches!(part, Ok(Part::Text(_)))
+                && let Some(call) = call.take()
+            {
+                call.ended(outcome_of(&part));
+            }
+            let succeeded = if part.is_ok() { ticket.take() } else { None };
+            let part = part.map_err(|error| error_of(&provider, error));
+            async move {
+                if let Some(ticket) = succeeded {
+                    ticket.note_success().await;
+                }
+                part
+            }
+        }))
     }
 
     /// Searches the web with the user's Exa key; the answer is Exa's own.
@@ -57,13 +85,29 @@ impl Keyfold {
     ) -> Result<Value, Error> {
         let provider = self.keys().provider(research::PROVIDER)?;
         let (key, ticket) = self.open_key(user, &provider).await?.into_parts();
+        let call = self.keys().figures.call(provider.id.as_str(), CallKind::Research);
         let answered = research::search(&self.keys().http, &provider, &key, query, results).await;
         drop(key);
+        count(call, &answered);
         ticket.note(answered).await
     }
 
     async fn open_key(&self, user: &AuthenticatedUser, provider: &Arc<Provider>) -> Result<OpenedKey, Error> {
         self.keys_of(user).await?.open(provider)
+    }
+
+    /// Opens the key, unless one of the user's keys stands where the model's name belongs.
+    async fn open_key_for(
+        &self,
+        user: &AuthenticatedUser,
+        provider: &Arc<Provider>,
+        prompt: &Prompt,
+    ) -> Result<OpenedKey, Error> {
+        let keys = self.keys_of(user).await?;
+        if prompt.model.as_deref().is_some_and(|model| keys.repeated_in(model)) {
+            return Err(key_as_model());
+        }
+        keys.open(provider)
     }
 
     fn generating(&self, provider: &str, prompt: &Prompt) -> Result<(Arc<Provider>, Generate), Error> {
@@ -73,10 +117,7 @@ impl Keyfold {
                 .map_err(|error| Error::InvalidRequest { field: "model".into(), why: error.to_string() })?;
             // The provider would repeat it in its error, and that is passed on and logged.
             if looks_like_a_key(&self.keys().registry, model) {
-                return Err(Error::InvalidRequest {
-                    field: "model".into(),
-                    why: "looks like an API key; name a model here, and save the key on the keys page".into(),
-                });
+                return Err(key_as_model());
             }
         }
         let how = provider.generate.clone().ok_or_else(|| Error::InvalidRequest {
@@ -99,14 +140,49 @@ impl Keyfold {
     }
 }
 
+/// Counts a call that is over.
+fn count<T>(call: Call, outcome: &Result<T, CallError>) {
+    if matches!(outcome, Ok(_) | Err(CallError::Refused { .. } | CallError::Nonsense(_))) {
+        call.answered();
+    }
+    call.ended(outcome_of(outcome));
+}
+
+fn outcome_of<T>(outcome: &Result<T, CallError>) -> CallOutcome {
+    match outcome {
+        Ok(_) => CallOutcome::Ok,
+        Err(CallError::Refused { verdict: Verdict::Rejected, .. }) => CallOutcome::KeyRejected,
+        Err(CallError::Refused { verdict: Verdict::Limited(_), .. }) => CallOutcome::Limited,
+        Err(CallError::Refused { status, .. })
+            if [StatusCode::TOO_MANY_REQUESTS, StatusCode::PAYMENT_REQUIRED].contains(status) =>
+        {
+            CallOutcome::Limited
+        }
+        Err(CallError::Refused { .. } | CallError::Reported(_)) => CallOutcome::Refused,
+        Err(CallError::Unreachable(_)) => CallOutcome::Unreachable,
+        Err(CallError::TimedOut) => CallOutcome::TimedOut,
+        Err(CallError::TooLarge(_) | CallError::Nonsense(_) | CallError::BrokeOff) => CallOutcome::Unusable,
+    }
+}
+
+fn key_as_model() -> Error {
+    Error::InvalidRequest {
+        field: "model".into(),
+        why: "looks like an API key; name a model here, and save the key on the keys page".into(),
+    }
+}
+
 impl KeyTicket {
     /// Remembers what the outcome says of the key, and puts a failure in the user's words.
     async fn note<T>(&self, outcome: Result<T, CallError>) -> Result<T, Error> {
+        let answer = self.note_failure(outcome).await?;
+        self.note_success().await;
+        Ok(answer)
+    }
+
+    async fn note_failure<T>(&self, outcome: Result<T, CallError>) -> Result<T, Error> {
         match outcome {
-            Ok(answer) => {
-                self.note_success().await;
-                Ok(answer)
-            }
+            Ok(answer) => Ok(answer),
             Err(error) => {
                 if let CallError::Refused { verdict: Verdict::Rejected, .. } = &error {
                     self.note_rejection().await;

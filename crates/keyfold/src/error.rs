@@ -107,6 +107,11 @@ pub enum Error {
         /// Its name for people.
         name: String,
     },
+    /// An operator suspended this user.
+    #[error(
+        "This account is suspended, so its keys cannot be used or changed. Ask the operator of this service."
+    )]
+    UserSuspended,
     /// Another change of the same key won.
     #[error(
         "This key was changed elsewhere at the same time, and that change won. Look at the key and save again if needed."
@@ -162,6 +167,7 @@ impl Error {
             Self::Provider { .. } => "provider_error",
             Self::ProviderUnreachable { .. } => "provider_unreachable",
             Self::ProviderTimeout { .. } => "provider_timeout",
+            Self::UserSuspended => "user_suspended",
             Self::Conflict { .. } => "conflict",
             Self::KeyUnreadable { .. } => "key_unreadable",
             Self::EnvFile(_) => "env_file_error",
@@ -225,7 +231,7 @@ fn unavailable(error: &StorageError) -> &'static str {
             "The disk that holds Keyfold's database is full. Nothing was saved. Make room there and try again."
         }
         StorageError::ReadOnly(_) => {
-            "Keyfold's database cannot be written. Nothing was saved. Make its file and folder writable for the user that runs Keyfold."
+            "Keyfold's database cannot be written at the moment. Nothing was saved. Its operator makes it writable: SQLite's file and folder for the user that runs Keyfold; PostgreSQL may be set to read-only, or be a replica."
         }
         _ => {
             "The database cannot be used at the moment. Try again shortly; the operator finds the cause in the log."

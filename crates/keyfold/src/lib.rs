@@ -34,37 +34,47 @@ pub mod clock;
 pub mod dotenv;
 pub mod envelope;
 mod error;
+pub mod figures;
 pub mod keys;
 pub mod mode;
 pub mod onboarding;
 mod preset;
 pub mod provider;
+mod recent;
 pub mod secret;
 pub mod settings;
 pub mod state_dir;
 mod storage;
 pub mod user;
+pub mod users;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use error::Error;
-pub use keys::{OpenedKey, UserApiKeys};
+pub use keys::{CacheState, OpenedKey, UserApiKeys};
 pub use settings::{Environment, Settings};
+pub use storage::PoolState;
+pub use storage::inspection::{Encryption, PostgresFacts, Schema};
+#[doc(hidden)]
+pub use storage::keys::LOOK_UP;
 
-use auth::AuthenticatedUser;
+use auth::issuer::Issuer;
+use auth::{AuthenticatedUser, KeySetTimeouts, TokenVerifier};
 use clock::{Clock, Random, SystemClock, SystemRandom};
 use envelope::{EnvelopeError, MasterKeyRing, Sealed};
+use figures::Figures;
 use keys::{EnvFiles, Keys, ReadFrom};
 use mode::Mode;
 use onboarding::{Onboarding, Preset};
 use provider::Registry;
 use provider::http::{HttpClient, Timeouts};
-use settings::{DatabaseSetting, MasterKeySetting, Problems, Sources};
+use settings::{DatabaseAccess, DatabaseSetting, MasterKeySetting, PostgresAddress, Problems, Sources};
 use state_dir::StateDir;
 use storage::Database;
 use user::UserId;
+use users::Users;
 
 /// How long a statement waits for another process that uses the same SQLite file.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -103,46 +113,49 @@ impl Keyfold {
 
     /// Opens Keyfold with these variables, as if started in `dir`.
     pub async fn open_with(environment: Environment, dir: &Path) -> Result<Self, Error> {
-        let sources = Sources::load(environment, dir)?;
         let mut problems = Problems::default();
-        let settings = Settings::read(&sources, &mut problems);
+        let sources = Sources::read(environment, dir, &mut problems);
+        let settings = sources.as_ref().and_then(|sources| Settings::read(sources, &mut problems));
         problems.into_result()?;
         let settings = settings.ok_or_else(|| Error::Internal("settings are missing".into()))?;
-        Self::open(&settings, sources.process().clone(), Parts::default()).await
+        let process = sources.map(|sources| sources.process().clone()).unwrap_or_default();
+        Self::open(&settings, process, Parts::default()).await
     }
 
     /// Opens Keyfold. `process` is looked at for keys in local mode only.
     pub async fn open(settings: &Settings, process: Environment, parts: Parts) -> Result<Self, Error> {
-        let DatabaseSetting::Sqlite(path) = &settings.database else {
-            return Err(not_built_yet());
+        let read_from = match settings.mode {
+            Mode::Production => ReadFrom::Database,
+            Mode::Local => ReadFrom::Environment(EnvFiles::new(
+                process,
+                settings.backend_env_file.clone(),
+                settings.frontend_env_file.clone(),
+            )),
         };
-        if settings.mode == Mode::Production {
-            return Err(not_built_yet());
-        }
-        let files =
-            EnvFiles::new(process, settings.backend_env_file.clone(), settings.frontend_env_file.clone());
-        Self::open_reading_from(ReadFrom::Environment(files), settings, path, parts).await
+        Self::open_reading_from(read_from, settings, parts).await
     }
 
     /// Opens Keyfold so that keys are read from the database, as in production, on SQLite: for benchmarks.
     #[doc(hidden)]
     pub async fn open_with_keys_in_database(settings: &Settings, parts: Parts) -> Result<Self, Error> {
-        let DatabaseSetting::Sqlite(path) = &settings.database else {
-            return Err(not_built_yet());
-        };
-        Self::open_reading_from(ReadFrom::Database, settings, path, parts).await
+        Self::open_reading_from(ReadFrom::Database, settings, parts).await
     }
 
     async fn open_reading_from(
         read_from: ReadFrom,
         settings: &Settings,
-        path: &Path,
         parts: Parts,
     ) -> Result<Self, Error> {
-        let state_dir = StateDir::prepare(&settings.state_dir)?;
-        let database = Database::open_sqlite(path.to_owned(), PATIENCE).await;
-        let database = database.map_err(|error| explain_start(path, &error))?;
-        let ring = master_key_ring(settings, &state_dir, &database, &*parts.random).await?;
+        let database = match &settings.database {
+            DatabaseSetting::Sqlite(path) => {
+                // Its usual place is inside the state directory.
+                StateDir::prepare(&settings.state_dir)?;
+                Database::open_sqlite(path.clone(), PATIENCE).await
+            }
+            DatabaseSetting::Postgres(address) => Database::open_postgres(address).await,
+        };
+        let database = database.map_err(|error| explain_start(&settings.database, &error))?;
+        let ring = master_key_ring(settings, &database, &*parts.random).await?;
         let keys = Keys::new(
             database,
             ring,
@@ -155,6 +168,11 @@ impl Keyfold {
         Ok(Self { keys: Arc::new(keys), preset: settings.preset, mode: settings.mode })
     }
 
+    /// Verifies this issuer's tokens, by the same clock. One per process.
+    pub fn token_verifier(&self, issuer: &Issuer) -> TokenVerifier {
+        TokenVerifier::new(issuer, Arc::clone(&self.keys.clock), KeySetTimeouts::default())
+    }
+
     /// The keys of this user and of nobody else. The caller vouches for the user here, and only here.
     pub async fn user_api_keys(&self, user_id: &str) -> Result<UserApiKeys, Error> {
         let user = UserId::parse(user_id)
@@ -162,14 +180,33 @@ impl Keyfold {
         self.keys.of(&user).await
     }
 
+    /// The same, asking the database each time: for benchmarks.
+    #[doc(hidden)]
+    pub async fn user_api_keys_read_anew(&self, user_id: &str) -> Result<UserApiKeys, Error> {
+        let user = UserId::parse(user_id)
+            .map_err(|why| Error::InvalidRequest { field: "user_id".into(), why: why.to_string() })?;
+        self.keys.of_to_change(&user).await
+    }
+
     /// The keys of a user whose identity was checked.
     pub async fn keys_of(&self, user: &AuthenticatedUser) -> Result<UserApiKeys, Error> {
         self.keys.of(user.user()).await
     }
 
-    /// A user's onboarding.
-    pub fn onboarding(&self, user: &AuthenticatedUser) -> Onboarding {
-        Onboarding::new(Arc::clone(&self.keys), self.preset, user.user().clone())
+    /// The keys of a user whose identity was checked, as they stand in the database now: for a change.
+    pub async fn keys_to_change(&self, user: &AuthenticatedUser) -> Result<UserApiKeys, Error> {
+        self.keys.of_to_change(user.user()).await
+    }
+
+    /// A user's onboarding; [`Error::UserSuspended`] if an operator keeps them out.
+    pub async fn onboarding(&self, user: &AuthenticatedUser) -> Result<Onboarding, Error> {
+        self.keys.of(user.user()).await?;
+        Ok(Onboarding::new(Arc::clone(&self.keys), self.preset, user.user().clone()))
+    }
+
+    /// The users, for whoever runs this Keyfold.
+    pub fn users(&self) -> Users {
+        Users::new(Arc::clone(&self.keys))
     }
 
     /// The providers.
@@ -180,6 +217,11 @@ impl Keyfold {
     /// The provider with this id, or the error that lists those there are.
     pub fn provider(&self, id: &str) -> Result<Arc<provider::Provider>, Error> {
         self.keys.provider(id)
+    }
+
+    /// What happened so far: keys opened, calls to providers.
+    pub fn figures(&self) -> &Figures {
+        &self.keys.figures
     }
 
     /// Local or production.
@@ -197,9 +239,29 @@ impl Keyfold {
         keys::set_frontend_variable(&self.keys, name, value).await
     }
 
-    /// Whether the database answers.
+    /// How the cache of users' rows stands; `None` where there is none (SQLite).
+    pub fn cache_state(&self) -> Option<CacheState> {
+        self.keys.cache_state()
+    }
+
+    /// How the pool of database connections stands; `None` for SQLite.
+    pub fn pool_state(&self) -> Option<PoolState> {
+        self.keys.database.pool_state()
+    }
+
+    /// Whether the database answers, and still has what the master key was verified with.
     pub async fn ready(&self) -> Result<(), Error> {
-        self.keys.database.ping().await.map_err(Error::DatabaseUnavailable)
+        let (database, ring) = (&self.keys.database, &self.keys.ring);
+        let name = storage::root_secrets::master_key_check(ring.ids()[0]);
+        let check = storage::root_secrets::find(database, &name).await.map_err(Error::DatabaseUnavailable)?;
+        let check = check.and_then(|check| check.parse::<Sealed>().ok());
+        match check.map(|check| ring.verify(&check)) {
+            Some(Ok(())) => Ok(()),
+            // It was there at the start.
+            _ => Err(Error::MasterKey(
+                "The database no longer has the check value of Keyfold's master key. Was another one restored or put in its place?".into(),
+            )),
+        }
     }
 
     /// Writes down what was only noted so far: when keys were last used.
@@ -225,22 +287,85 @@ impl Keyfold {
     }
 }
 
+/// What a PostgreSQL server says of itself and of what Keyfold has there. Changes nothing.
+pub async fn inspect_postgres(address: &PostgresAddress) -> Result<PostgresFacts, Error> {
+    storage::inspection::inspect(address)
+        .await
+        .map_err(|error| explain_start(&DatabaseSetting::Postgres(address.clone()), &error))
+}
+
+/// Whether Keyfold could start with this database, for a start that the settings keep from happening. Changes
+/// nothing.
+///
+/// # Errors
+/// [`Error::MasterKey`] if it was encrypted with a master key that is not given, [`Error::CannotStart`] if it
+/// cannot be reached, was made by a newer Keyfold or has another program's tables.
+pub async fn check_database(access: &DatabaseAccess) -> Result<(), Error> {
+    let explain = |error| explain_start(&DatabaseSetting::Postgres(access.address.clone()), &error);
+    let database = Database::connect_postgres(&access.address).map_err(explain)?;
+    let checked = match find_master_key_checks(&database).await {
+        Ok(checks) => match &access.master_keys {
+            Some(ring) => verify_master_keys(ring, &database, &checks).await,
+            None => Ok(()),
+        },
+        Err(error) => Err(explain(error)),
+    };
+    database.close().await;
+    match checked {
+        Err(Error::DatabaseUnavailable(error)) => Err(explain(error)),
+        checked => checked,
+    }
+}
+
+/// The check values of all master keys, of a database that may have none yet.
+async fn find_master_key_checks(database: &Database) -> Result<Vec<String>, storage::StorageError> {
+    use storage::StorageError::{ForeignTable, NewerSchema};
+    match storage::inspection::schema(database).await? {
+        Schema::Newer { found, known } => Err(NewerSchema { found, known }),
+        Schema::Foreign(table) => Err(ForeignTable(table)),
+        Schema::Empty => Ok(vec![]),
+        Schema::Older { .. } | Schema::Current(_) => storage::root_secrets::master_key_checks(database).await,
+    }
+}
+
 /// The master keys, verified against the database: each that ever sealed something there left a check value.
 async fn master_key_ring(
     settings: &Settings,
-    state_dir: &StateDir,
     database: &Database,
     random: &dyn Random,
 ) -> Result<MasterKeyRing, Error> {
     let checks = storage::root_secrets::master_key_checks(database).await?;
     let primary = match &settings.master_key {
         MasterKeySetting::Given(key) => Arc::clone(key),
-        MasterKeySetting::StateDirectory => Arc::new(state_dir.master_key(random, !checks.is_empty())?),
+        MasterKeySetting::StateDirectory => {
+            let state_dir = StateDir::prepare(&settings.state_dir)?;
+            Arc::new(state_dir.master_key(random, !checks.is_empty())?)
+        }
     };
     let ring = MasterKeyRing::new(primary, settings.other_master_keys.clone());
+    verify_master_keys(&ring, database, &checks).await?;
+    let name = storage::root_secrets::master_key_check(ring.ids()[0]);
+    if storage::root_secrets::find(database, &name).await?.is_none() {
+        // Of replicas that start at once with different master keys, the first one decides.
+        let transaction = database.begin().await?;
+        storage::root_secrets::take_turn(&transaction).await?;
+        let checks = storage::root_secrets::master_key_checks(&transaction).await?;
+        verify_master_keys(&ring, &transaction, &checks).await?;
+        let made = ring.check_value(random)?.to_string();
+        storage::root_secrets::insert_or_find(&transaction, &name, &made).await?;
+        transaction.commit().await?;
+    }
+    Ok(ring)
+}
+
+async fn verify_master_keys(
+    ring: &MasterKeyRing,
+    connection: &impl storage::Connection,
+    checks: &[String],
+) -> Result<(), Error> {
     let given = ring.ids().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let (mut verified, mut unknown) = (false, vec![]);
-    for check in &checks {
+    for check in checks {
         let check: Sealed = check.parse().map_err(|_| damaged_check())?;
         match ring.verify(&check) {
             Ok(()) => verified = true,
@@ -250,19 +375,13 @@ async fn master_key_ring(
     }
     for id in unknown {
         // A key that is not given is missed if it is all there is, or if something is still wrapped by it.
-        if !verified || storage::sessions::any_wrapped_by(database, &id.sealed_prefix()).await? {
+        if !verified || storage::sessions::any_wrapped_by(connection, &id.sealed_prefix()).await? {
             return Err(Error::MasterKey(format!(
                 "This database was encrypted with the master key {id}, and the given one is {given}. Give the right one as KEYFOLD_MASTER_KEY, or add it to KEYFOLD_OTHER_MASTER_KEYS."
             )));
         }
     }
-    let name = storage::root_secrets::master_key_check(ring.ids()[0]);
-    if storage::root_secrets::find(database, &name).await?.is_none() {
-        let made = ring.check_value(random)?.to_string();
-        let stands: Sealed = storage::root_secrets::insert_or_find(database, &name, &made).await?.parse()?;
-        ring.verify(&stands).map_err(|_| damaged_check())?;
-    }
-    Ok(ring)
+    Ok(())
 }
 
 fn damaged_check() -> Error {
@@ -271,18 +390,16 @@ fn damaged_check() -> Error {
     )
 }
 
-fn explain_start(path: &Path, error: &storage::StorageError) -> Error {
-    use storage::StorageError::{ForeignTable, NewerSchema};
-    let remedy = match error {
-        NewerSchema { .. } => "Run a Keyfold that is at least as new as the one that wrote it.",
-        ForeignTable(_) => "Give Keyfold a database of its own with DATABASE_URL.",
-        _ => "Check the folder's permissions and the disk's free space.",
+fn explain_start(database: &DatabaseSetting, error: &storage::StorageError) -> Error {
+    use storage::StorageError::{ForeignTable, NewerSchema, Unavailable};
+    let remedy = match (error, database) {
+        (NewerSchema { .. }, _) => "Run a Keyfold that is at least as new as the one that wrote it.",
+        (ForeignTable(_), _) => "Give Keyfold a database of its own with DATABASE_URL.",
+        (_, DatabaseSetting::Sqlite(_)) => "Check the folder's permissions and the disk's free space.",
+        (Unavailable(_), DatabaseSetting::Postgres(_)) => {
+            "Check that it runs, that this machine may reach it, and the user and password in DATABASE_URL."
+        }
+        _ => "Check that the user in DATABASE_URL may create tables, and the disk's free space.",
     };
-    Error::CannotStart(format!("The database {} cannot be used: {error}. {remedy}", path.display()))
-}
-
-fn not_built_yet() -> Error {
-    Error::CannotStart(
-        "This build of Keyfold serves local mode only, and keeps its keys in SQLite: it cannot use the PostgreSQL database that DATABASE_URL names. Leave DATABASE_URL out (it may stand in the backend .env), or write sqlite://path/to/file.db.".into(),
-    )
+    Error::CannotStart(format!("The database {database} cannot be used: {error}. {remedy}"))
 }

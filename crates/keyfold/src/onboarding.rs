@@ -157,6 +157,7 @@ impl Onboarding {
     pub async fn reset(&self) -> Result<Progress, Error> {
         self.session().await?;
         let transaction = self.keys.database.begin().await?;
+        storage::sessions::take_turn(&transaction, &self.user).await?;
         storage::steps::clear(&transaction, &self.user).await?;
         storage::sessions::restart(&transaction, &self.user, self.keys.clock.now()).await?;
         transaction.commit().await?;
@@ -208,9 +209,10 @@ impl Onboarding {
                 why: format!("are not complete yet: finish step {} first", open.join(", step ")),
             });
         }
-        self.require_usable_keys(&self.keys.of(&self.user).await?, "api_keys", &[])?;
+        self.require_usable_keys(&self.keys.of_to_change(&self.user).await?, "api_keys", &[])?;
         let now = self.keys.clock.now();
         let transaction = self.keys.database.begin().await?;
+        storage::sessions::take_turn(&transaction, &self.user).await?;
         let progress = self.load(&transaction).await?;
         for step in progress.steps.iter().filter(|step| !step.status.is_settled()) {
             let status = if step.number == last { StepStatus::Completed } else { StepStatus::Skipped };
@@ -280,7 +282,7 @@ impl Onboarding {
             })?;
             given.push((provider, key));
         }
-        let mut keys = self.keys.of(&self.user).await?;
+        let mut keys = self.keys.of_to_change(&self.user).await?;
         let mut checked: Vec<CheckedKey> = vec![];
         for (provider, key) in given {
             checked.push(keys.check_before_saving(&provider, key).await?);
@@ -289,7 +291,7 @@ impl Onboarding {
         let mut warnings = vec![];
         for key in checked {
             warnings.extend(keys.store(key).await?.warnings);
-            keys = self.keys.of(&self.user).await?;
+            keys = self.keys.of_to_change(&self.user).await?;
         }
         let configured: Vec<String> = keys.list()?.iter().map(|record| record.provider.to_string()).collect();
         Ok((json!({ "providers": configured }), warnings))
@@ -322,6 +324,7 @@ impl Onboarding {
             completed_at: Some(now),
         };
         let transaction = self.keys.database.begin().await?;
+        storage::sessions::take_turn(&transaction, &self.user).await?;
         storage::steps::set(&transaction, &self.user, self.preset.as_str(), &row).await?;
         // Read in the transaction: the whole may have been completed meanwhile.
         let completed_at =

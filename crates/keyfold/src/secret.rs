@@ -85,6 +85,11 @@ impl ApiKey {
         format!("****{shown}")
     }
 
+    /// Whether `text` is this key, or has it in it; a short key is no reason to suspect longer texts.
+    pub(crate) fn stands_in(&self, text: &str) -> bool {
+        *self.0 == *text || (self.0.len() >= SHORTEST_MASKED && text.contains(self.0.as_str()))
+    }
+
     /// Compares in constant time.
     pub fn is_same_as(&self, other: &Self) -> bool {
         verify_slices_are_equal(self.0.as_bytes(), other.0.as_bytes()).is_ok()
@@ -138,6 +143,15 @@ mod tests {
         assert_eq!(ApiKey::parse("abcdefghijkl").unwrap().masked(), "****ijkl");
         assert_eq!(ApiKey::parse("abcdefghijk").unwrap().masked(), "****");
         assert_eq!(format!("{:?}", ApiKey::parse("abcdefghijkl").unwrap()), "ApiKey(redacted)");
+    }
+
+    #[test]
+    fn is_found_in_a_text_that_repeats_it() {
+        let key = ApiKey::parse("abcdefghijkl").unwrap();
+        assert!(key.stands_in("abcdefghijkl") && key.stands_in("models/abcdefghijkl:free"));
+        assert!(!key.stands_in("abcdefghijk") && !key.stands_in("abcdefghijk-l"));
+        let short = ApiKey::parse("gpt").unwrap();
+        assert!(short.stands_in("gpt") && !short.stands_in("gpt-6-luna"));
     }
 
     #[test]

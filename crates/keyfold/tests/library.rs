@@ -594,14 +594,20 @@ mod the_database {
     }
 
     #[tokio::test]
-    async fn of_production_is_not_there_yet() {
+    async fn without_its_postgresql_says_what_to_check() {
         let dir = TempDir::new().unwrap();
-        let (url, key) = (("DATABASE_URL", "postgres://user:S3CR3T@host/db"), new_master_key());
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let (url, key) = (format!("postgres://user:S3CR3T@127.0.0.1:{port}/db"), new_master_key());
+        let url = ("DATABASE_URL", url.as_str());
         let production = [url, ("KEYFOLD_MASTER_KEY", key.as_str()), ("DEPLOY_ENV", "render")];
         for variables in [&production[..], &[url]] {
-            let error = refusal(open(dir.path(), variables).await);
-            assert!(error.to_string().contains("local mode only"), "{error}");
-            assert!(!error.to_string().contains("S3CR3T"));
+            let opened = open(dir.path(), variables).await;
+            let error = refusal(opened).to_string();
+            assert!(
+                error.contains("PostgreSQL db on 127.0.0.1") && error.contains("DATABASE_URL"),
+                "{error}"
+            );
+            assert!(!error.contains("S3CR3T"));
         }
         assert_eq!(names_in(dir.path()), Vec::<String>::new(), "nothing was made");
     }

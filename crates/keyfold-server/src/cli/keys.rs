@@ -3,20 +3,25 @@
 use std::ffi::OsString;
 use std::io::{self, BufRead, IsTerminal, Read};
 use std::path::Path;
+use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Subcommand};
 use keyfold::keys::KeyRecord;
 use keyfold::mode::Mode;
 use keyfold::secret::ApiKey;
-use keyfold::settings::{Environment, Problems, Settings, Sources};
+use keyfold::settings::{DatabaseSetting, Environment, Problems, Settings, Sources};
 use keyfold::user::{LOCAL_USER, UserId};
-use keyfold::{Error, Keyfold, Parts, UserApiKeys};
+use keyfold::users::Standing;
+use keyfold::{Error, Keyfold, Parts, UserApiKeys, inspect_postgres};
 use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::{Failure, Start, log_for_command, print, small_runtime};
 use crate::routes::key_view::{KeyView, VerdictView};
+
+/// Most openings are done by then, and nobody looks.
+const LOOK_AFTER: Duration = Duration::from_millis(100);
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -44,7 +49,7 @@ enum Command {
         #[command(flatten)]
         user: User,
     },
-    /// Remove all versions of a key, and its line in the .env files
+    /// Remove all versions of a key; in local mode also its line in the .env files
     Remove {
         /// The provider's id
         provider: String,
@@ -70,19 +75,47 @@ enum Command {
     },
 }
 
+/// The user whose keys a command is about.
 #[derive(clap::Args)]
 pub(super) struct User {
-    /// Whose keys
-    #[arg(long, value_name = "ID", default_value = LOCAL_USER)]
-    pub(super) user: String,
+    /// Whose keys: the user's id, the `sub` of the token. Needed in production; local mode has one user
+    #[arg(long = "user", value_name = "ID")]
+    id: Option<String>,
+}
+
+impl User {
+    /// In production there is no user whom leaving it out could mean; ends with the status of wrong usage then.
+    pub(super) fn in_mode(&self, mode: Mode) -> Result<UserId, Failure> {
+        match (&self.id, mode) {
+            (Some(id), _) => parse_user(id),
+            (None, Mode::Local) => Ok(UserId::local()),
+            (None, Mode::Production) => wrong_usage(
+                ErrorKind::MissingRequiredArgument,
+                "production has many users: say whose keys with --user ID (the `sub` of that user's token; `keyfold users list` shows those there are)",
+            ),
+        }
+    }
+}
+
+pub(super) fn parse_user(id: &str) -> Result<UserId, Failure> {
+    let user = UserId::parse(id)
+        .map_err(|why| Error::InvalidRequest { field: "user_id".into(), why: why.to_string() });
+    Ok(user?)
+}
+
+/// Tells it as clap does, and ends the process.
+pub(super) fn wrong_usage(kind: ErrorKind, text: &str) -> ! {
+    super::Arguments::command().error(kind, text).exit()
 }
 
 pub(super) fn keys(start: Start, arguments: Arguments) -> Result<(), Failure> {
     refuse_key_as_argument(&arguments);
     log_for_command(&start);
     small_runtime()?.block_on(async {
-        let keyfold = open(start.environment, &start.dir).await?;
-        let done = run(&keyfold, arguments.command).await;
+        let sources = Sources::load(start.environment, &start.dir)?;
+        let user = arguments.command.user().in_mode(sources.mode())?;
+        let keyfold = open_with(&sources).await?;
+        let done = run(&keyfold, arguments.command, &user).await;
         keyfold.close().await;
         done
     })
@@ -91,44 +124,66 @@ pub(super) fn keys(start: Start, arguments: Arguments) -> Result<(), Failure> {
 /// Ends with the status of wrong usage.
 fn refuse_key_as_argument(arguments: &Arguments) {
     if let Command::Set { key: Some(_), .. } = arguments.command {
-        super::Arguments::command()
-            .error(
-                ErrorKind::UnknownArgument,
-                "a key is not given as an argument, where it stays in the shell's history and other users can see it: enter it when asked, or pipe it in (replace the key you just gave)",
-            )
-            .exit();
+        wrong_usage(
+            ErrorKind::UnknownArgument,
+            "a key is not given as an argument, where it stays in the shell's history and other users can see it: enter it when asked, or pipe it in (replace the key you just gave)",
+        );
+    }
+}
+
+impl Command {
+    fn user(&self) -> &User {
+        match self {
+            Self::List { user, .. }
+            | Self::Set { user, .. }
+            | Self::Remove { user, .. }
+            | Self::Validate { user, .. }
+            | Self::Rollback { user, .. } => user,
+        }
     }
 }
 
 /// Opens Keyfold for a command: the same settings as `serve`, and no token issuer needed.
 pub(super) async fn open(environment: Environment, dir: &Path) -> Result<Keyfold, Failure> {
-    let sources = Sources::load(environment, dir)?;
-    let mut problems = Problems::default();
-    let settings = Settings::read(&sources, &mut problems);
-    problems.into_result()?;
-    let settings = settings.ok_or_else(|| Failure::new("settings are missing"))?;
-    Ok(Keyfold::open(&settings, sources.process().clone(), Parts::default()).await?)
+    open_with(&Sources::load(environment, dir)?).await
 }
 
-async fn run(keyfold: &Keyfold, command: Command) -> Result<(), Failure> {
-    if let Command::Set { user, .. } | Command::Remove { user, .. } | Command::Rollback { user, .. } =
-        &command
-        && keyfold.mode() == Mode::Local
-        && user.user != LOCAL_USER
-        && UserId::parse(&user.user).is_ok()
-    {
+pub(super) async fn open_with(sources: &Sources) -> Result<Keyfold, Failure> {
+    let mut problems = Problems::default();
+    let settings = Settings::read(sources, &mut problems);
+    problems.into_result()?;
+    let settings = settings.ok_or_else(|| Failure::new("settings are missing"))?;
+    let opening = Keyfold::open(&settings, sources.process().clone(), Parts::default());
+    let DatabaseSetting::Postgres(address) = &settings.database else { return Ok(opening.await?) };
+    // Opening waits for a database that wakes up, and for another's migration. Whoever waits for a command learns
+    // within three seconds if there is no database at all.
+    let looking = async {
+        tokio::time::sleep(LOOK_AFTER).await;
+        inspect_postgres(address).await
+    };
+    tokio::select! {
+        opened = opening => Ok(opened?),
+        Err(error) = looking => Err(error.into()),
+    }
+}
+
+async fn run(keyfold: &Keyfold, command: Command, user: &UserId) -> Result<(), Failure> {
+    let changes = !matches!(command, Command::List { .. } | Command::Validate { .. });
+    if changes && keyfold.mode() == Mode::Local && user.as_str() != LOCAL_USER {
         return Err(Failure::new(
             "local mode has one set of keys, in the .env file, and one user: leave --user out",
         ));
     }
+    // An operator looks after the keys of a suspended user too.
+    let keys = async || keyfold.users().keys_of(user).await;
     match command {
-        Command::List { user, json } => list(&keyfold.user_api_keys(&user.user).await?, json),
-        Command::Set { provider, user, .. } => set(keyfold, &provider, &user.user).await,
-        Command::Remove { provider, user } => {
+        Command::List { json, .. } => list(keyfold, &keys().await?, json).await,
+        Command::Set { provider, .. } => set(keyfold, &provider, user).await,
+        Command::Remove { provider, .. } => {
             let provider = keyfold.provider(&provider)?;
-            keyfold.user_api_keys(&user.user).await?.remove(&provider).await?;
-            print(&format!("Removed the {} key.", provider.name))?;
-            if keyfold.user_api_keys(&user.user).await?.record(&provider.id)?.is_some() {
+            keys().await?.remove(&provider).await?;
+            print(&format!("Removed the {} key{}.", provider.name, of_whom(keyfold, user)))?;
+            if keys().await?.record(&provider.id)?.is_some() {
                 print(&format!(
                     "Note: the variable {} of the process still holds a key, which is used. Unset it.",
                     provider.variable
@@ -136,26 +191,29 @@ async fn run(keyfold: &Keyfold, command: Command) -> Result<(), Failure> {
             }
             Ok(())
         }
-        Command::Validate { provider, user, json } => {
-            let keys = keyfold.user_api_keys(&user.user).await?;
-            validate(keyfold, &keys, provider.as_deref(), json).await
+        Command::Validate { provider, json, .. } => {
+            validate(keyfold, &keys().await?, provider.as_deref(), json).await
         }
-        Command::Rollback { provider, user } => {
+        Command::Rollback { provider, .. } => {
             let provider = keyfold.provider(&provider)?;
-            let record = keyfold.user_api_keys(&user.user).await?.roll_back(&provider).await?;
+            let record = keys().await?.roll_back(&provider).await?;
             print(&format!("Went back to the earlier {} key ({}).", provider.name, record.masked))
         }
     }
 }
 
-fn list(keys: &UserApiKeys, json: bool) -> Result<(), Failure> {
+async fn list(keyfold: &Keyfold, keys: &UserApiKeys, json: bool) -> Result<(), Failure> {
     let records = keys.list()?;
     if json {
         let views: Vec<KeyView> = records.iter().map(KeyView::from).collect();
         return print(&serde_json::to_string_pretty(&json!({ "keys": views }))?);
     }
     if records.is_empty() {
-        return print("No API key found. Save one with `keyfold keys set gemini`.");
+        print(&format!(
+            "No API key found. Save one with `{}`.",
+            set_command(keyfold, "gemini", keys.user())
+        ))?;
+        return note_standing(keyfold, keys.user()).await;
     }
     let line = |provider: &str, masked: &str, status: &str, source: &str, used: &str| {
         format!("{provider:<14}{masked:<12}{status:<12}{source:<13}{used}")
@@ -166,18 +224,65 @@ fn list(keys: &UserApiKeys, json: bool) -> Result<(), Failure> {
             last_used_at.map_or_else(|| "-".into(), |at| at.strftime("%Y-%m-%d %H:%M UTC").to_string());
         print(&line(provider.as_str(), masked, status.as_str(), source.as_str(), &used))?;
     }
-    Ok(())
+    note_standing(keyfold, keys.user()).await
 }
 
-async fn set(keyfold: &Keyfold, provider: &str, user: &str) -> Result<(), Failure> {
+/// What else an operator should know who looks at a user's keys.
+async fn note_standing(keyfold: &Keyfold, user: &UserId) -> Result<(), Failure> {
+    if keyfold.mode() == Mode::Local {
+        return Ok(());
+    }
+    match keyfold.users().standing(user).await? {
+        Standing::Active => Ok(()),
+        Standing::NeverHere => print(&format!("Note: nobody of the id {user} was ever here.")),
+        Standing::Suspended(since) => {
+            let since = since.strftime("%Y-%m-%d %H:%M UTC");
+            print(&format!("Note: {user} is suspended since {since}; these keys are not used."))
+        }
+    }
+}
+
+/// ` of USER`, where there can be several.
+fn of_whom(keyfold: &Keyfold, user: &UserId) -> String {
+    match keyfold.mode() {
+        Mode::Local => String::new(),
+        Mode::Production => format!(" of {user}"),
+    }
+}
+
+/// The command that saves a key of this user.
+pub(super) fn set_command(keyfold: &Keyfold, provider: &str, user: &UserId) -> String {
+    format!("keyfold keys set {provider}{}", user_option(keyfold.mode(), user))
+}
+
+/// ` --user ID` where it is needed, as a shell takes it.
+pub(super) fn user_option(mode: Mode, user: &UserId) -> String {
+    match mode {
+        Mode::Local => String::new(),
+        Mode::Production => format!(" --user {}", for_the_shell(user.as_str())),
+    }
+}
+
+/// A word of a command, quoted if a shell would take it for something else.
+pub(super) fn for_the_shell(word: &str) -> String {
+    let plain = |each: char| each.is_ascii_alphanumeric() || "_-.@:".contains(each);
+    if word.chars().all(plain) && !word.starts_with('-') {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+async fn set(keyfold: &Keyfold, provider: &str, user: &UserId) -> Result<(), Failure> {
     let provider = keyfold.provider(provider)?;
     let text = read_key(&provider.name)?;
     let key = ApiKey::parse(&text).map_err(|why| Failure::new(format!("This cannot be a key: {why}.")))?;
-    let saved = keyfold.user_api_keys(user).await?.save(&provider, key).await?;
+    // Read after the key was entered, which may have taken its time.
+    let saved = keyfold.users().keys_of(user).await?.save(&provider, key).await?;
     let verb = if saved.is_new { "Saved" } else { "Replaced" };
     print(&format!(
-        "{verb} the {} key ({}): {}.",
+        "{verb} the {} key{} ({}): {}.",
         provider.name,
+        of_whom(keyfold, user),
         saved.record.masked,
         saved.record.status.as_str()
     ))?;
@@ -196,8 +301,9 @@ async fn validate(
     let providers = if let Some(id) = provider {
         vec![keyfold.provider(id)?]
     } else {
-        let records = keys.list()?;
-        records.iter().map(|record| keyfold.provider(record.provider.as_str())).collect::<Result<_, _>>()?
+        // A provider that was taken out of the registry cannot be asked.
+        let registry = keyfold.registry();
+        keys.list()?.iter().filter_map(|record| registry.get(record.provider.as_str()).cloned()).collect()
     };
     let mut results = serde_json::Map::new();
     let mut all_usable = true;

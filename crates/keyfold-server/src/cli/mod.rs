@@ -5,6 +5,7 @@ mod keys;
 mod master_key;
 mod run;
 mod serve;
+mod users;
 
 use std::any::Any;
 use std::fmt::Display;
@@ -38,10 +39,22 @@ enum Command {
     Serve,
     /// Check the installation and say what to do about what is wrong
     Doctor(doctor::Arguments),
-    /// List, set, remove, check or roll back keys
+    /// List, set, remove, check or roll back a user's keys
     Keys(keys::Arguments),
     /// Run a command with a user's keys in its environment
+    ///
+    /// The command gets the keys of exactly that user, under their providers' variables. Variables of
+    /// providers for which the user has no key are taken out of its environment, so that it cannot fall
+    /// back to somebody else's. A key that cannot be read stops it before the command is started.
+    ///
+    /// Keyfold's own secrets are taken out too: `KEYFOLD_MASTER_KEY` and the other secret settings, among
+    /// them `DATABASE_URL`, `REDIS_URL` and `CLERK_SECRET_KEY`, which in Keyfold's environment are Keyfold's.
+    /// A command that shares one of them gets it with `--keep NAME`. One that has its own gets it behind the
+    /// `--`: `keyfold run --user ID -- env DATABASE_URL=… COMMAND`.
+    #[command(verbatim_doc_comment)]
     Run(run::Arguments),
+    /// List, suspend or resume users
+    Users(users::Arguments),
     /// Make and look after the master key
     MasterKey(master_key::Arguments),
     /// Print the description of the API (`OpenAPI` 3.1)
@@ -81,10 +94,11 @@ pub(crate) struct Start {
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = start().and_then(|start| match arguments.command {
-        Command::Serve => serve::serve(start),
+        Command::Serve => serve::serve(&start),
         Command::Doctor(arguments) => doctor::doctor(start, &arguments),
         Command::Keys(arguments) => keys::keys(start, arguments),
         Command::Run(arguments) => run::run(start, &arguments),
+        Command::Users(arguments) => users::users(start, &arguments),
         Command::MasterKey(arguments) => master_key::master_key(&arguments),
         Command::Openapi => print(&router::description().to_pretty_json()?),
     });

@@ -6,17 +6,24 @@ use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+use clap::error::ErrorKind;
+use keyfold::provider::Provider;
+use keyfold::settings::{Kind, SETTINGS, Sources};
+use keyfold::user::UserId;
 use keyfold::{Error, Keyfold};
 use rustix::process::{Resource, setrlimit};
 use zeroize::Zeroizing;
 
-use super::keys::{User, open};
+use super::keys::{User, for_the_shell, open_with, set_command, wrong_usage};
 use super::{Failure, Start, log_for_command, small_runtime};
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
     user: User,
+    /// Leave this secret setting of Keyfold's in the command's environment; may be given several times
+    #[arg(long, value_name = "NAME")]
+    keep: Vec<String>,
     /// The command and its arguments
     #[arg(trailing_var_arg = true, required = true, value_name = "COMMAND")]
     command: Vec<OsString>,
@@ -29,9 +36,12 @@ pub(super) fn run(start: Start, arguments: &Arguments) -> Result<(), Failure> {
     };
     let mut command = Command::new(program);
     command.args(rest);
+    hold_secrets_back(&arguments.keep, &mut command);
     small_runtime()?.block_on(async {
-        let keyfold = open(start.environment, &start.dir).await?;
-        let prepared = prepare(&keyfold, &arguments.user.user, &mut command).await;
+        let sources = Sources::load(start.environment, &start.dir)?;
+        let user = arguments.user.in_mode(sources.mode())?;
+        let keyfold = open_with(&sources).await?;
+        let prepared = prepare(&keyfold, &user, &mut command).await;
         keyfold.close().await;
         prepared
     })?;
@@ -41,25 +51,52 @@ pub(super) fn run(start: Start, arguments: &Arguments) -> Result<(), Failure> {
     Err(Failure::new(format!("cannot run {}: {error}", program.display())))
 }
 
+/// What opens or changes every user's keys is not for a command that works for one of them.
+fn hold_secrets_back(keep: &[String], command: &mut Command) {
+    let secrets = SETTINGS.iter().filter(|setting| setting.kind == Kind::Secret);
+    let names: Vec<String> =
+        secrets.flat_map(|secret| [secret.name.to_owned(), format!("{}_FILE", secret.name)]).collect();
+    for kept in keep {
+        if !names.contains(kept) {
+            wrong_usage(
+                ErrorKind::InvalidValue,
+                &format!(
+                    "--keep {kept} is none of Keyfold's secret settings; providers' variables cannot be kept, and all others are"
+                ),
+            );
+        }
+    }
+    for name in names.iter().filter(|name| !keep.contains(name)) {
+        command.env_remove(name);
+    }
+}
+
 /// Sets the variables of the user's keys and takes those of all other providers away: the command never falls
 /// back to somebody else's key.
-async fn prepare(keyfold: &Keyfold, user: &str, command: &mut Command) -> Result<(), Failure> {
-    let keys = keyfold.user_api_keys(user).await?;
+async fn prepare(keyfold: &Keyfold, user: &UserId, command: &mut Command) -> Result<(), Failure> {
+    let keys = keyfold.user_api_keys(user.as_str()).await.map_err(|error| match error {
+        Error::UserSuspended => Failure::new(format!(
+            "{user} is suspended, so the keys of this user are not used. `keyfold users resume {}` ends the suspension.",
+            for_the_shell(user.as_str())
+        )),
+        error => error.into(),
+    })?;
+    // All are taken away before any is set: two providers may share a name.
+    for provider in keyfold.registry().iter() {
+        for variable in variables(provider) {
+            command.env_remove(variable);
+        }
+    }
     let mut found = 0;
     for provider in keyfold.registry().iter() {
-        let variables = std::iter::once(&provider.variable).chain(&provider.also_exported_as);
         match keys.open(provider) {
             Ok(key) => {
                 found += 1;
-                for variable in variables {
+                for variable in variables(provider) {
                     command.env(variable, Zeroizing::new(key.expose().to_owned()).as_str());
                 }
             }
-            Err(Error::NoApiKey { .. }) => {
-                for variable in variables {
-                    command.env_remove(variable);
-                }
-            }
+            Err(Error::NoApiKey { .. }) => {}
             Err(error) => return Err(error.into()),
         }
     }
@@ -67,8 +104,15 @@ async fn prepare(keyfold: &Keyfold, user: &str, command: &mut Command) -> Result
         // Standard output belongs to the command.
         writeln!(
             io::stderr(),
-            "No API key found; the command runs without any. Save one with `keyfold keys set gemini`."
+            "No API key found; the command runs without any. Save one with `{}`.",
+            set_command(keyfold, "gemini", user)
         )?;
     }
     Ok(())
+}
+
+/// All names under which programs look for this provider's key.
+fn variables(provider: &Provider) -> impl Iterator<Item = &String> {
+    let names = std::iter::once(&provider.variable).chain(&provider.also_exported_as);
+    names.chain(&provider.frontend_variable)
 }

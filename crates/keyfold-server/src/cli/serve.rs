@@ -6,14 +6,17 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
+use keyfold::auth::REFRESH_EVERY;
 use keyfold::clock::SystemRandom;
-use keyfold::settings::DatabaseSetting;
+use keyfold::mode::Mode;
+use keyfold::settings::{DatabaseAccess, Problems, Sources};
 use keyfold::state_dir::StateDir;
 use keyfold::{Keyfold, Parts};
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
 
 use super::{Failure, Start, build_runtime};
 use crate::app::App;
@@ -21,23 +24,51 @@ use crate::config::{Config, ServerConfig};
 use crate::logging;
 use crate::metrics::Metrics;
 use crate::router::router;
-use crate::serve::{Limits, serve as serve_connections};
+use crate::serve::{Limits, raise_descriptor_limit, serve as serve_connections};
 
 /// How often the times of last use are written down.
 const FLUSH_EVERY: Duration = Duration::from_secs(5);
+/// The most connections at once to the listener of the metrics.
+const METRICS_CONNECTIONS: usize = 16;
 /// How often replaced keys are looked for whose day is over; the first time is at start.
 const WIPE_EVERY: Duration = Duration::from_secs(600);
 
-pub(super) fn serve(start: Start) -> Result<(), Failure> {
-    let config = Config::for_serving(start.environment, &start.dir)?;
-    logging::start(&config.server.log);
+pub(super) fn serve(start: &Start) -> Result<(), Failure> {
     let runtime = build_runtime(Builder::new_multi_thread())?;
+    let config = match Config::for_serving(start.environment.clone(), &start.dir) {
+        Ok(config) => config,
+        Err(mut error) => {
+            runtime.block_on(add_what_the_database_says(start, &mut error.0));
+            return Err(error.into());
+        }
+    };
+    logging::start(&config.server.log);
+    raise_descriptor_limit();
     runtime.block_on(run(config))
+}
+
+/// All reasons are told at once, so the database is looked at whatever else is wrong.
+async fn add_what_the_database_says(start: &Start, problems: &mut Problems) {
+    // What is wrong with these was told already.
+    let mut told = Problems::default();
+    let Some(sources) = Sources::read(start.environment.clone(), &start.dir, &mut told) else { return };
+    let Some(access) = DatabaseAccess::read(&sources) else { return };
+    match keyfold::check_database(&access).await {
+        Ok(()) => {}
+        Err(error @ keyfold::Error::MasterKey(_)) => {
+            problems.add("KEYFOLD_MASTER_KEY", "does not fit the database", error.to_string());
+        }
+        Err(error) => problems.add("DATABASE_URL", "names a database that cannot be used", error.to_string()),
+    }
 }
 
 async fn run(config: Config) -> Result<(), Failure> {
     let Config { settings, server, process } = config;
-    let _lock = StateDir::prepare(&settings.state_dir)?.lock_for_serving()?;
+    // Production keeps nothing on this machine's disk.
+    let _lock = match settings.mode {
+        Mode::Local => Some(StateDir::prepare(&settings.state_dir)?.lock_for_serving()?),
+        Mode::Production => None,
+    };
     let keyfold = Keyfold::open(&settings, process, Parts::default()).await?;
     let listener = listen(server.listen).await?;
     let address = listener.local_addr()?;
@@ -47,6 +78,8 @@ async fn run(config: Config) -> Result<(), Failure> {
     let (stop, stopped) = watch::channel(false);
     let metrics = start_metrics(server.metrics, app.metrics.clone(), stopped.clone()).await;
     let flushing = tokio::spawn(flush_regularly(keyfold.clone(), stopped.clone()));
+    // Nobody waits for the issuer: it may be away while Keyfold starts.
+    let refreshing = tokio::spawn(refresh_key_set_regularly(app.clone(), stopped.clone()));
     // Listened for before readiness is told, so that whoever waits for that may stop it at once.
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::spawn(async move {
@@ -66,19 +99,26 @@ async fn run(config: Config) -> Result<(), Failure> {
         std::process::exit(1);
     });
 
+    let is_local = settings.mode == Mode::Local;
     tracing::info!(
         mode = settings.mode.as_str(),
-        database = match &settings.database {
-            DatabaseSetting::Sqlite(path) => path.display().to_string(),
-            DatabaseSetting::Postgres => "PostgreSQL".into(),
-        },
-        backend_env = %settings.backend_env_file.display(),
-        frontend_env = settings.frontend_env_file.as_ref().map(|path| path.display().to_string()),
+        database = %settings.database,
+        backend_env = is_local.then(|| settings.backend_env_file.display().to_string()),
+        frontend_env = settings.frontend_env_file.filter(|_| is_local).map(|path| path.display().to_string()),
         "keyfold {}", env!("CARGO_PKG_VERSION")
     );
+    if let Some(issuer) = &server.issuer {
+        tracing::info!(issuer = issuer.issuer, "tokens of this issuer are verified");
+        if settings.mode == Mode::Production && issuer.is_clerk_for_development() {
+            tracing::warn!(
+                "CLERK_PUBLISHABLE_KEY is a test key (pk_test_): its users are those of a development instance of Clerk; use the production instance's key (pk_live_)"
+            );
+        }
+    }
     tracing::info!("ready at http://{address}");
     serve_connections(listener, router(&app), Limits::default(), stop_asked(stopped)).await;
     let _ = flushing.await;
+    let _ = refreshing.await;
     if let Some(metrics) = metrics {
         let _ = metrics.await;
     }
@@ -118,7 +158,8 @@ async fn start_metrics(
     };
     let router = Router::new().route("/metrics", get(text));
     Some(tokio::spawn(async move {
-        serve_connections(listener, router, Limits::default(), stop_asked(stopped)).await;
+        let limits = Limits { connections: METRICS_CONNECTIONS, ..Limits::default() };
+        serve_connections(listener, router, limits, stop_asked(stopped)).await;
     }))
 }
 
@@ -133,6 +174,24 @@ async fn flush_regularly(keyfold: Keyfold, stopped: watch::Receiver<bool>) {
             _ = wipes.tick() => keyfold.wipe_expired_versions().await,
             () = &mut stopped => return,
         }
+    }
+}
+
+/// What goes wrong is logged where it does, and tried again for the next token.
+async fn refresh_key_set_regularly(app: App, stopped: watch::Receiver<bool>) {
+    let Some(verifier) = &app.verifier else { return };
+    let mut ticks = tokio::time::interval(REFRESH_EVERY);
+    // A process that stood still asks once, not once for every time that it missed.
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let refreshing = async {
+        loop {
+            ticks.tick().await;
+            let _ = verifier.refresh().await;
+        }
+    };
+    tokio::select! {
+        () = refreshing => {}
+        () = stop_asked(stopped) => {}
     }
 }
 

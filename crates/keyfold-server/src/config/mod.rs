@@ -1,5 +1,7 @@
 //! The settings of the server, read with the library's from the same sources; all that is wrong is told at once.
 
+mod networks;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
@@ -9,6 +11,8 @@ use keyfold::mode::Mode;
 use keyfold::settings::{Environment, Problems, Settings, SettingsError, Sources};
 use url::Url;
 use zeroize::Zeroizing;
+
+pub use networks::{MalformedNetwork, Network};
 
 /// Everything that was configured.
 pub struct Config {
@@ -23,6 +27,8 @@ pub struct Config {
 /// The settings of the server.
 #[derive(Clone)]
 pub struct ServerConfig {
+    /// Local or production.
+    pub mode: Mode,
     /// Where to listen; port 0 lets the system choose.
     pub listen: SocketAddr,
     /// The address that people use.
@@ -33,6 +39,8 @@ pub struct ServerConfig {
     pub allowed_hosts: Vec<String>,
     /// Local mode: what every request must carry.
     pub local_token: Option<Zeroizing<String>>,
+    /// Networks of proxies that may say whom they forward for.
+    pub trusted_proxies: Vec<Network>,
     /// Whose tokens count.
     pub issuer: Option<Issuer>,
     /// Where metrics are served.
@@ -62,11 +70,12 @@ impl LogConfig {
 impl Config {
     /// Reads everything for `keyfold serve`.
     pub fn for_serving(process: Environment, dir: &Path) -> Result<Self, SettingsError> {
-        let sources = Sources::load(process, dir)?;
         let mut problems = Problems::default();
+        let Some(sources) = Sources::read(process, dir, &mut problems) else {
+            return Err(SettingsError(problems));
+        };
         let settings = Settings::read(&sources, &mut problems);
         let server = ServerConfig::read(&sources, &mut problems);
-        refuse_what_is_not_built(&sources, &mut problems);
         problems.into_result()?;
         match (settings, server) {
             (Some(settings), Some(server)) => {
@@ -75,16 +84,6 @@ impl Config {
             // A part is missing only if a problem was added.
             _ => Err(SettingsError(Problems::default())),
         }
-    }
-}
-
-fn refuse_what_is_not_built(sources: &Sources, problems: &mut Problems) {
-    if sources.mode() == Mode::Production && problems.0.is_empty() {
-        problems.add(
-            "DEPLOY_ENV",
-            "asks for production, and this build of Keyfold serves local mode only: storing keys in PostgreSQL is not part of it yet",
-            "run it in local mode (DEBUG=true) on your own machine, or wait for the version that serves production",
-        );
     }
 }
 
@@ -105,12 +104,18 @@ impl ServerConfig {
             })
         });
         let allowed_origins = read_allowed_origins(sources, problems);
-        let origins: Vec<String> = public_url.iter().chain(&allowed_origins).cloned().collect();
+        // In local mode people use the address that it listens on, unless told otherwise.
+        let listens =
+            listen.filter(|_| local && public_url.is_none()).map(|listen| format!("http://{listen}"));
+        let origins: Vec<String> =
+            public_url.iter().chain(&listens).chain(&allowed_origins).cloned().collect();
         let issuer = Issuer::read(sources, &origins, problems);
+        let trusted_proxies = read_trusted_proxies(sources, problems);
         let metrics = read_metrics(sources, local_token.is_some(), problems);
         let log = read_log(sources, problems);
         (problems.0.len() == before).then_some(())?;
         Some(Self {
+            mode: sources.mode(),
             listen: listen?,
             public_url,
             allowed_origins,
@@ -120,6 +125,7 @@ impl ServerConfig {
                 vec![]
             },
             local_token,
+            trusted_proxies,
             issuer,
             metrics,
             log,
@@ -127,10 +133,11 @@ impl ServerConfig {
         })
     }
 
-    /// The page's own origin and the allowed ones.
+    /// The page's own origin and the allowed ones. In production it has no own one but the public address.
     pub fn origins(&self) -> Vec<String> {
-        let own = self.public_url.clone().unwrap_or_else(|| format!("http://{}", self.listen));
-        std::iter::once(own).chain(self.allowed_origins.iter().cloned()).collect()
+        let listens = (self.mode == Mode::Local).then(|| format!("http://{}", self.listen));
+        let own = self.public_url.clone().or(listens);
+        own.into_iter().chain(self.allowed_origins.iter().cloned()).collect()
     }
 }
 
@@ -211,6 +218,18 @@ fn read_origin(text: &str) -> Option<String> {
         && url.fragment().is_none()
         && url.username().is_empty();
     plain.then(|| url.origin().ascii_serialization())
+}
+
+fn read_trusted_proxies(sources: &Sources, problems: &mut Problems) -> Vec<Network> {
+    const NAME: &str = "KEYFOLD_TRUSTED_PROXIES";
+    let given = sources.list(NAME).unwrap_or_default();
+    let read = given.iter().filter_map(|text| {
+        let network: Result<Network, MalformedNetwork> = text.parse();
+        network
+            .map_err(|why| problems.add(NAME, format!("contains `{text}`, which {why}"), why.remedy()))
+            .ok()
+    });
+    read.collect()
 }
 
 fn read_metrics(sources: &Sources, has_token: bool, problems: &mut Problems) -> Option<SocketAddr> {

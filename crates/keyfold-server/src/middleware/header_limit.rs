@@ -1,10 +1,11 @@
-//! Requests with too much in their headers.
+//! Requests with too much in their headers, and those whose headers cannot be read.
 
 use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use crate::problem::Problem;
+use crate::serve::Unreadable;
 
 /// The most that all header names and values may have together, in bytes.
 const MOST_BYTES: usize = 32 * 1024;
@@ -14,6 +15,9 @@ const MOST_HEADERS: usize = 100;
 const LONGEST_TARGET: usize = 16 * 1024;
 
 pub(crate) async fn header_limit(request: Request, next: Next) -> Response {
+    if let Some(Unreadable(status)) = request.extensions().get() {
+        return Problem::unreadable(*status).into_response();
+    }
     let headers = request.headers();
     let size: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
     let target = request.uri().path().len() + request.uri().query().map_or(0, str::len);

@@ -3,7 +3,7 @@
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::header::{ACCESS_CONTROL_REQUEST_METHOD, CACHE_CONTROL, LOCATION, ORIGIN, SET_COOKIE};
+use http::header::{CACHE_CONTROL, LOCATION, SET_COOKIE};
 use http::{HeaderValue, Method, StatusCode, Uri};
 use url::form_urlencoded;
 
@@ -14,15 +14,7 @@ use crate::problem::Problem;
 /// Refuses requests that come from elsewhere.
 pub(crate) async fn check_origin(State(app): State<App>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
-    let is_preflight =
-        parts.headers.contains_key(ORIGIN) && parts.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
-    // The CORS layer would answer every OPTIONS as a preflight, with or without the token.
-    let checked = if parts.method == Method::OPTIONS && !is_preflight {
-        app.guard.admit(&request_origin(&parts)).map(drop)
-    } else {
-        app.guard.check_origin(&request_origin(&parts))
-    };
-    match checked {
+    match app.guard.check_origin(&request_origin(&parts)) {
         Ok(()) => next.run(Request::from_parts(parts, body)).await,
         Err(refused) => refusal(refused).into_response(),
     }

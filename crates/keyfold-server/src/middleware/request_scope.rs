@@ -8,8 +8,11 @@ use axum::response::Response;
 use data_encoding::HEXLOWER;
 use http::{HeaderName, HeaderValue};
 use keyfold::clock::random_bytes;
+use keyfold::provider::key_shape::is_somebodys_key;
+use keyfold::user::UserId;
 
 use crate::app::App;
+use crate::caller::Caller;
 use crate::metrics::known_method;
 use crate::problem::Problem;
 
@@ -22,8 +25,10 @@ pub(crate) struct RequestId(pub(crate) String);
 
 pub(crate) async fn request_scope(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let begun = now();
-    let id = callers_own(&request).unwrap_or_else(|| made(&app));
+    let id = callers_own(&app, &request).unwrap_or_else(|| made(&app));
     request.extensions_mut().insert(RequestId(id.clone()));
+    let caller = Caller::of(request.extensions(), request.headers(), &app.trusted_proxies);
+    request.extensions_mut().insert(caller.clone());
     let method = request.method().clone();
     // The template of the path, never the path: somebody may paste a key into an address.
     let route = request.extensions().get::<MatchedPath>().map_or("-", MatchedPath::as_str).to_owned();
@@ -53,6 +58,8 @@ pub(crate) async fn request_scope(State(app): State<App>, mut request: Request, 
         route,
         status,
         duration_ms = duration.as_secs_f64() * 1000.0,
+        client = caller.address.map(tracing::field::display),
+        user = caller.user().map(UserId::as_str),
         code = problem.as_ref().map(Problem::code),
         cause = problem.as_ref().filter(|_| status >= 500).and_then(Problem::cause),
         "request"
@@ -65,11 +72,12 @@ fn now() -> Instant {
     Instant::now()
 }
 
-/// 1 to 128 letters, digits and `. _ -`.
-fn callers_own(request: &Request) -> Option<String> {
+/// 1 to 128 letters, digits and `. _ -`, and not certainly a key: the id is logged and sent back.
+fn callers_own(app: &App, request: &Request) -> Option<String> {
     let id = request.headers().get(REQUEST_ID)?.to_str().ok()?;
     let sane = (1..=LONGEST_ID).contains(&id.len())
-        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+        && !is_somebodys_key(app.keyfold.registry(), id);
     sane.then(|| id.to_owned())
 }
 

@@ -2,6 +2,8 @@
 
 use axum::Json;
 use axum::extract::State;
+use keyfold::auth::issuer::Issuer;
+use keyfold::mode::Mode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -16,19 +18,50 @@ pub(crate) struct PublicConfig {
     onboarding: &'static str,
 }
 
-#[derive(Serialize, ToSchema)]
+/// How to sign in. Of the others only those are there that the kind needs.
+#[derive(Default, Serialize, ToSchema)]
 pub(crate) struct AuthConfig {
-    /// `none` or `token`
+    /// `none`, `token`, `clerk` or `oidc`
     kind: &'static str,
+    /// Clerk's publishable key
+    #[serde(skip_serializing_if = "Option::is_none")]
+    publishable_key: Option<String>,
+    /// The `OpenID` Connect issuer
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issuer: Option<String>,
+    /// The client id that the page signs in with
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_id: Option<String>,
+    /// The audience to ask for
+    #[serde(skip_serializing_if = "Option::is_none")]
+    audience: Option<String>,
 }
 
 /// Mode, sign-in and onboarding.
 #[utoipa::path(get, path = "/api/config", operation_id = "publicConfig", tag = "operations", responses((status = 200, body = PublicConfig, description = "done")))]
 pub(crate) async fn config(State(app): State<App>) -> Json<PublicConfig> {
-    let kind = if app.guard.has_token() { "token" } else { "none" };
-    Json(PublicConfig {
-        mode: app.keyfold.mode().as_str(),
-        auth: AuthConfig { kind },
-        onboarding: app.keyfold.preset().as_str(),
-    })
+    let mode = app.keyfold.mode();
+    let auth = match (mode, &app.issuer) {
+        (Mode::Production, Some(issuer)) => of_issuer(issuer),
+        _ if app.guard.has_token() => AuthConfig { kind: "token", ..AuthConfig::default() },
+        _ => AuthConfig { kind: "none", ..AuthConfig::default() },
+    };
+    Json(PublicConfig { mode: mode.as_str(), auth, onboarding: app.keyfold.preset().as_str() })
+}
+
+fn of_issuer(issuer: &Issuer) -> AuthConfig {
+    if issuer.is_clerk() {
+        return AuthConfig {
+            kind: "clerk",
+            publishable_key: issuer.clerk_publishable_key.clone(),
+            ..AuthConfig::default()
+        };
+    }
+    AuthConfig {
+        kind: "oidc",
+        issuer: Some(issuer.issuer.clone()),
+        client_id: issuer.client_id.clone(),
+        audience: issuer.audience.clone(),
+        ..AuthConfig::default()
+    }
 }

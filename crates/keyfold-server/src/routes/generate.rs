@@ -7,6 +7,7 @@ use axum::extract::{Extension, State};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::{Stream, StreamExt};
+use http::header::CACHE_CONTROL;
 use http::{HeaderName, HeaderValue};
 use keyfold::calls::DEFAULT_PROVIDER;
 use keyfold::provider::generate::{Part, Prompt, Usage};
@@ -113,6 +114,8 @@ fn events(
         Ok::<_, Infallible>(Event::default().event(name).data(data.to_string()))
     });
     let mut response = Sse::new(events).keep_alive(KeepAlive::default()).into_response();
+    // As everything else; the usual `no-cache` of streams would let it be kept.
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     // Asks proxies in front (nginx) to pass each event on at once.
     response
         .headers_mut()

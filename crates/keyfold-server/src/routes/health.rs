@@ -19,10 +19,10 @@ pub(crate) async fn healthz() -> Json<Health> {
     Json(Health { status: "ok" })
 }
 
-/// The database answers; the master key was verified at start.
+/// The database answers, and it is the one whose master key Keyfold has.
 #[utoipa::path(get, path = "/readyz", operation_id = "readiness", tag = "operations", responses(
     (status = 200, body = Health, description = "done"),
-    (status = 503, description = "`database_unavailable`")
+    (status = 503, description = "`database_unavailable`, `master_key_unavailable`")
 ))]
 pub(crate) async fn readyz(State(app): State<App>) -> Result<Json<Health>, Problem> {
     app.keyfold.ready().await?;

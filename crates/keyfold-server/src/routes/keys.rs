@@ -46,7 +46,7 @@ pub(crate) async fn list(
     CurrentUser(user): CurrentUser,
 ) -> Result<Json<KeyList>, Problem> {
     let keys = app.keyfold.keys_of(&user).await?;
-    let missing = app.keyfold.onboarding(&user).missing_keys(&keys)?;
+    let missing = app.keyfold.onboarding(&user).await?.missing_keys(&keys)?;
     Ok(Json(KeyList {
         keys: keys.list()?.iter().map(KeyView::from).collect(),
         missing: missing.iter().map(ToString::to_string).collect(),
@@ -68,7 +68,7 @@ pub(crate) async fn save(
 ) -> Result<(StatusCode, Json<SavedKeyView>), Problem> {
     let provider = app.keyfold.provider(&provider)?;
     let key = parse_key(&provider, &body.key)?;
-    let saved = app.keyfold.keys_of(&user).await?.save(&provider, key).await?;
+    let saved = app.keyfold.keys_to_change(&user).await?.save(&provider, key).await?;
     let status = if saved.is_new { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(SavedKeyView::from(&saved))))
 }
@@ -84,7 +84,7 @@ pub(crate) async fn remove(
     PathPart(provider): PathPart<String>,
 ) -> Result<StatusCode, Problem> {
     let provider = app.keyfold.provider(&provider)?;
-    app.keyfold.keys_of(&user).await?.remove(&provider).await?;
+    app.keyfold.keys_to_change(&user).await?.remove(&provider).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -114,7 +114,7 @@ pub(crate) async fn roll_back(
     PathPart(provider): PathPart<String>,
 ) -> Result<Json<KeyView>, Problem> {
     let provider = app.keyfold.provider(&provider)?;
-    let record = app.keyfold.keys_of(&user).await?.roll_back(&provider).await?;
+    let record = app.keyfold.keys_to_change(&user).await?.roll_back(&provider).await?;
     Ok(Json(KeyView::from(&record)))
 }
 

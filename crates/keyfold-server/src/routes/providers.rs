@@ -6,6 +6,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::app::App;
+use crate::current_user::CurrentUser;
+use crate::problem::Problem;
 
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ProviderList {
@@ -37,7 +39,12 @@ pub(crate) struct ProviderView {
 
 /// All providers.
 #[utoipa::path(get, path = "/api/providers", operation_id = "listProviders", tag = "keys", responses((status = 200, body = ProviderList, description = "done")))]
-pub(crate) async fn list(State(app): State<App>) -> Json<ProviderList> {
+pub(crate) async fn list(
+    State(app): State<App>,
+    CurrentUser(user): CurrentUser,
+) -> Result<Json<ProviderList>, Problem> {
+    // The same for everybody, but not for the suspended.
+    app.keyfold.onboarding(&user).await?;
     let preset = app.keyfold.preset();
     let providers = app.keyfold.registry().iter().map(|provider| ProviderView {
         id: provider.id.to_string(),
@@ -51,5 +58,5 @@ pub(crate) async fn list(State(app): State<App>) -> Json<ProviderList> {
         default_model: provider.generate.as_ref().map(|generate| generate.model.clone()),
         checkable: provider.check.is_some(),
     });
-    Json(ProviderList { providers: providers.collect() })
+    Ok(Json(ProviderList { providers: providers.collect() }))
 }

@@ -14,7 +14,10 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::{self, JoinHandle};
 
+use keyfold::clock::SystemRandom;
+use keyfold::envelope::MasterKey;
 use keyfold_standin::{PROVIDERS, Standin, example_key};
+use keyfold_test_servers::PostgresServer;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -64,6 +67,15 @@ pub(crate) struct Process {
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) body: Value,
+}
+
+/// A folder whose Keyfold runs in production, on a database of its own: with what commands need and no more, so
+/// without a token issuer.
+pub(crate) struct Production {
+    pub(crate) folder: Folder,
+    /// The database's name on the shared server.
+    pub(crate) database: String,
+    pub(crate) master_key: String,
 }
 
 /// One runtime for the stand-ins and for HTTP calls; the tests themselves are synchronous.
@@ -189,6 +201,64 @@ impl Folder {
         keys.retain(|key| key["provider"] == provider);
         keys.pop().unwrap_or_default()
     }
+}
+
+impl Production {
+    pub(crate) fn new() -> Self {
+        let folder = Folder::new();
+        let database = runtime().block_on(PostgresServer::shared().new_database());
+        Self { folder, database, master_key: new_master_key() }
+    }
+
+    pub(crate) fn database_url(&self) -> String {
+        PostgresServer::shared().address_of(&self.database)
+    }
+
+    /// `keyfold` with these arguments and production's settings.
+    pub(crate) fn keyfold(&self, arguments: &[&str]) -> Start {
+        self.configured(self.folder.keyfold(arguments))
+    }
+
+    pub(crate) fn configured(&self, start: Start) -> Start {
+        let start = start.env("DEPLOY_ENV", "render").env("DATABASE_URL", &self.database_url());
+        start.env("KEYFOLD_MASTER_KEY", &self.master_key)
+    }
+
+    /// Saves a key on the command line; it must be accepted.
+    #[track_caller]
+    pub(crate) fn has_key(&self, user: &str, provider: &str, key: &str) {
+        self.keyfold(&["keys", "set", provider, "--user", user]).stdin(key).run().ok();
+    }
+
+    /// `keyfold keys list --json` of this user, by provider.
+    #[track_caller]
+    pub(crate) fn listed(&self, user: &str, provider: &str) -> Value {
+        let list = self.keyfold(&["keys", "list", "--json", "--user", user]).run().json();
+        let mut keys = list["keys"].as_array().unwrap().clone();
+        keys.retain(|key| key["provider"] == provider);
+        keys.pop().unwrap_or_default()
+    }
+
+    /// Runs statements as the database's owner.
+    pub(crate) fn sql(&self, statements: &str) {
+        runtime().block_on(async {
+            let client = PostgresServer::shared().connect(&self.database).await;
+            client.batch_execute(statements).await.unwrap();
+        });
+    }
+
+    /// The first column of what a query finds, all of it text.
+    pub(crate) fn column(&self, query: &str) -> Vec<String> {
+        runtime().block_on(async {
+            let client = PostgresServer::shared().connect(&self.database).await;
+            let rows = client.query(query, &[]).await.unwrap();
+            rows.iter().map(|row| row.get(0)).collect()
+        })
+    }
+}
+
+pub(crate) fn new_master_key() -> String {
+    MasterKey::generate(&SystemRandom).unwrap().to_string()
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one variable that a started program needs")]

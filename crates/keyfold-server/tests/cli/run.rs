@@ -5,10 +5,11 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::MetadataExt;
 
+use keyfold::settings::{Kind, SETTINGS};
 use keyfold_standin::{example_key, example_key_with};
 use rustix::process::Signal;
 
-use crate::harness::{Done, Folder, gemini};
+use crate::harness::{Done, Folder, Production, Start, gemini, new_master_key};
 
 /// What `env` printed.
 fn variables(done: &Done) -> BTreeMap<String, String> {
@@ -189,4 +190,168 @@ fn a_lower_limit_of_core_dumps_stays() {
     let through = ["sh", "-c", "ulimit -S -c 0; exec \"$@\"", "sh"];
     let done = folder.keyfold_through(&through, &["run", "--", "sh", "-c", "ulimit -S -c"]).run();
     assert_eq!(done.ok(), "0\n");
+}
+
+#[test]
+fn keyfolds_own_secrets_are_not_passed_on() {
+    // Each as itself or as a file: both at once would be refused.
+    let given = [
+        ("KEYFOLD_OTHER_MASTER_KEYS", new_master_key()),
+        ("KEYFOLD_LOCAL_TOKEN", "S3CR3T-token".into()),
+        ("CLERK_SECRET_KEY", "sk_test_S3CR3T".into()),
+        ("CLERK_WEBHOOK_SIGNING_SECRET", "whsec_S3CR3T".into()),
+        ("CLERK_WEBHOOK_SECRET_FILE", "S3CR3T-file".into()),
+        ("REDIS_URL_FILE", "S3CR3T-file".into()),
+    ];
+    let production = Production::new();
+    let folder = Folder::new();
+    for start in [
+        production.keyfold(&["run", "--user", "user_a", "--", "env"]),
+        folder.keyfold(&["run", "--", "env"]).env("KEYFOLD_MASTER_KEY", &new_master_key()),
+    ] {
+        let done = given.iter().fold(start, |start, (name, value)| start.env(name, value)).run();
+        let seen = variables(&done);
+        for secret in SETTINGS.iter().filter(|setting| setting.kind == Kind::Secret) {
+            for name in [secret.name.to_owned(), format!("{}_FILE", secret.name)] {
+                assert!(!seen.contains_key(&name), "{name}");
+            }
+        }
+        done.does_not_tell("S3CR3T").does_not_tell(&production.master_key);
+        // What is no secret stays.
+        assert_eq!(seen.get("KEYFOLD_METRICS_ADDR").map(String::as_str), Some("off"));
+    }
+    folder.write("url", &production.database_url());
+    folder.write("master", &production.master_key);
+    let done = folder
+        .keyfold(&["run", "--user", "user_a", "--", "env"])
+        .env("DEPLOY_ENV", "render")
+        .env("DATABASE_URL_FILE", "url")
+        .env("KEYFOLD_MASTER_KEY_FILE", "master")
+        .run();
+    let seen = variables(&done);
+    assert!(!seen.contains_key("DATABASE_URL_FILE") && !seen.contains_key("KEYFOLD_MASTER_KEY_FILE"));
+    assert_eq!(seen["DEPLOY_ENV"], "render");
+}
+
+#[test]
+fn a_secret_that_the_command_shares_is_kept_on_request() {
+    let production = Production::new();
+    let command = ["run", "--user", "user_a", "--keep", "DATABASE_URL", "--keep", "REDIS_URL", "--", "env"];
+    let seen = variables(&production.keyfold(&command).env("REDIS_URL", "redis://127.0.0.1").run());
+    assert_eq!(seen["DATABASE_URL"], production.database_url());
+    assert_eq!(seen["REDIS_URL"], "redis://127.0.0.1");
+    assert!(!seen.contains_key("KEYFOLD_MASTER_KEY"));
+    // Another one of the command's own.
+    let command = ["run", "--user", "user_a", "--", "env", "DATABASE_URL=postgres://its.own/db", "env"];
+    assert_eq!(variables(&production.keyfold(&command).run())["DATABASE_URL"], "postgres://its.own/db");
+    // Somebody's key is never kept, and what is misspelt is told.
+    for name in ["GEMINI_API_KEY", "GOOGLE_API_KEY", "DATABSE_URL", "PATH"] {
+        let command = ["run", "--user", "user_a", "--keep", name, "--", "touch", "started"];
+        let done = production.keyfold(&command).env("GEMINI_API_KEY", &gemini(9)).run();
+        assert!(done.does_not_tell(&gemini(9)).wrong_usage().contains(name), "{done:?}");
+    }
+    assert!(production.folder.files().is_empty());
+}
+
+mod production {
+    use super::*;
+
+    #[test]
+    fn the_command_gets_the_keys_of_exactly_that_user() {
+        let production = Production::new();
+        production.has_key("user_a", "gemini", &gemini(1));
+        production.has_key("user_a", "cohere", &example_key("cohere", 1));
+        production.has_key("user_a", "copilotkit", &example_key("copilotkit", 1));
+        production.has_key("user_b", "exa", &example_key("exa", 2));
+        // Everything that one key for all may be called, in the environment and in files.
+        let global = |start: Start| {
+            let names = ["GEMINI_API_KEY", "GOOGLE_API_KEY", "CO_API_KEY", "COHERE_API_KEY", "EXA_API_KEY"];
+            let names = names.into_iter().chain(["HF_TOKEN", "REACT_APP_COPILOTKIT_API_KEY"]);
+            names.fold(start, |start, name| start.env(name, "S3CR3T-of-everybody"))
+        };
+        production
+            .folder
+            .write(".env", "GEMINI_API_KEY=S3CR3T-of-the-file\nTAVILY_API_KEY=S3CR3T-of-the-file\n");
+        let run = |user: &str| {
+            let start = global(production.keyfold(&["run", "--user", user, "--", "env"]));
+            let done = start.env("UNRELATED_API_KEY", "kept").run();
+            done.does_not_tell("S3CR3T");
+            variables(&done)
+        };
+        let keys = |seen: &BTreeMap<String, String>| {
+            let is_key = |name: &&String| name.contains("API_KEY") || name.contains("TOKEN");
+            seen.keys().filter(is_key).cloned().collect::<Vec<_>>()
+        };
+        let seen = run("user_a");
+        assert_eq!(
+            keys(&seen),
+            [
+                "COHERE_API_KEY",
+                "COPILOTKIT_API_KEY",
+                "CO_API_KEY",
+                "GEMINI_API_KEY",
+                "GOOGLE_API_KEY",
+                "REACT_APP_COPILOTKIT_API_KEY",
+                "UNRELATED_API_KEY"
+            ]
+        );
+        assert_eq!((&seen["GEMINI_API_KEY"], &seen["GOOGLE_API_KEY"]), (&gemini(1), &gemini(1)));
+        assert_eq!(seen["COHERE_API_KEY"], example_key("cohere", 1));
+        assert_eq!(seen["REACT_APP_COPILOTKIT_API_KEY"], example_key("copilotkit", 1));
+        let seen = run("user_b");
+        assert_eq!(keys(&seen), ["EXA_API_KEY", "UNRELATED_API_KEY"]);
+        assert_eq!(seen["EXA_API_KEY"], example_key("exa", 2));
+        assert_eq!(keys(&run("user_c")), ["UNRELATED_API_KEY"]);
+    }
+
+    #[test]
+    fn nothing_is_left_on_disk_and_the_use_is_noted() {
+        let production = Production::new();
+        production.has_key("user_a", "gemini", &gemini(1));
+        assert!(production.listed("user_a", "gemini")["last_used_at"].is_null());
+        production.folder.standin.clear();
+        production.keyfold(&["run", "--user", "user_a", "--", "true"]).run().ok();
+        assert!(production.folder.files().is_empty(), "{:?}", production.folder.files());
+        assert!(production.folder.standin.requests().is_empty());
+        assert!(production.listed("user_a", "gemini")["last_used_at"].is_string());
+    }
+
+    #[test]
+    fn status_and_signals_are_the_commands() {
+        let production = Production::new();
+        production.has_key("user_a", "gemini", &gemini(1));
+        let done = production.keyfold(&["run", "--user", "user_a", "--", "sh", "-c", "exit 77"]).run();
+        assert_eq!(done.status.code(), Some(77));
+        let mut process = production.keyfold(&["run", "--user", "user_a", "--", "cat"]).spawn();
+        process.stdin().write_all(b"ready\n").unwrap();
+        let mut line = String::new();
+        let mut stdout = BufReader::new(process.stdout());
+        stdout.read_line(&mut line).unwrap();
+        assert_eq!(line, "ready\n");
+        process.signal(Signal::TERM);
+        assert_eq!(process.end().signal(), Some(15));
+    }
+
+    #[test]
+    fn without_any_key_it_says_how_to_save_one_for_that_user() {
+        let production = Production::new();
+        let done = production.keyfold(&["run", "--user", "auth0|x y", "--", "echo", "its own"]).run();
+        assert_eq!(done.ok(), "its own\n");
+        assert!(done.err.contains("keyfold keys set gemini --user 'auth0|x y'"), "{done:?}");
+    }
+
+    #[test]
+    fn each_byte_of_a_stored_key_matters() {
+        let production = Production::new();
+        production.has_key("user_a", "gemini", &gemini(1));
+        production.has_key("user_a", "exa", &example_key("exa", 1));
+        production.sql(
+            "UPDATE api_keys SET key = overlay(key PLACING (CASE substr(key, 60, 1) WHEN 'A' THEN 'B' ELSE 'A' END) \
+             FROM 60 FOR 1) WHERE provider = 'exa'",
+        );
+        // The other key opens, and yet nothing is run.
+        let done = production.keyfold(&["run", "--user", "user_a", "--", "touch", "started"]).run();
+        done.does_not_tell(&gemini(1)).refused_with(&["Exa key cannot be read"]);
+        assert!(production.folder.files().is_empty());
+    }
 }

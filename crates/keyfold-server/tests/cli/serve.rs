@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 use std::fs;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::MetadataExt;
 
 use keyfold_standin::{Behaviour, PROVIDERS, fingerprint};
@@ -282,4 +282,34 @@ fn other_processes_of_the_same_user_cannot_look_into_it() {
         assert!(done.err.contains("ermission denied"), "{file}: {done:?}");
     }
     server.stop();
+}
+
+/// `serve` behind these limits of open files.
+fn serve_behind(folder: &Folder, limits: &str) -> crate::harness::Server {
+    let script = format!("{limits} && exec \"$@\"");
+    folder.keyfold_through(&["sh", "-c", &script, "sh"], &["serve"]).serve()
+}
+
+#[test]
+fn it_may_open_as_many_files_as_its_system_allows() {
+    let folder = Folder::new();
+    let server = serve_behind(&folder, "ulimit -Sn 80 && ulimit -Hn 512");
+    let limits = fs::read_to_string(format!("/proc/{}/limits", server.id())).unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let numbers: Vec<&str> = line.split_whitespace().skip(3).take(2).collect();
+    assert_eq!(numbers, ["512", "512"]);
+    server.stop();
+}
+
+#[test]
+fn connections_without_end_do_not_use_up_all_files() {
+    let folder = Folder::new();
+    folder.write(".env", &format!("GEMINI_API_KEY={}\n", gemini(1)));
+    let server = serve_behind(&folder, "ulimit -n 128");
+    let idle: Vec<TcpStream> = (0..100).map(|_| TcpStream::connect(server.address).unwrap()).collect();
+    server.wait_for("further ones wait");
+    drop(idle);
+    assert_eq!(server.post("/api/generate", &json!({ "prompt": "Hello" })).status, 200);
+    let done = server.stop();
+    assert!(!done.err.contains("cannot accept"), "{}", done.err);
 }

@@ -51,6 +51,10 @@ fn every_command_has_help() {
         "keys validate",
         "keys rollback",
         "run",
+        "users",
+        "users list",
+        "users suspend",
+        "users resume",
         "openapi",
         "master-key",
         "master-key generate",
@@ -63,7 +67,7 @@ fn every_command_has_help() {
 #[test]
 fn wrong_usage_is_told_and_ends_with_2() {
     let folder = Folder::new();
-    let cases: [&[&str]; 15] = [
+    let cases: [&[&str]; 19] = [
         &[],
         &["srve"],
         &["--nonsense"],
@@ -77,6 +81,10 @@ fn wrong_usage_is_told_and_ends_with_2() {
         &["keys", "set", "gemini", "--json"],
         &["run"],
         &["run", "--"],
+        &["run", "--keep", "NOTHING", "--", "true"],
+        &["users"],
+        &["users", "suspend"],
+        &["users", "resume"],
         &["master-key"],
         &["openapi", "extra"],
     ];

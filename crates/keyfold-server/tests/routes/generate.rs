@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use keyfold::provider::http::Timeouts;
+use keyfold_server::serve::Limits;
 use keyfold_standin::{
-    Behaviour, Seen, answer_text, credential, example_key, example_key_with, refused_port,
+    Behaviour, PROVIDERS, Seen, answer_text, credential, example_key, example_key_with, refused_port,
 };
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -12,8 +13,9 @@ use serde_json::{Value, json};
 use crate::support::{Local, Setup};
 
 /// Those of the registry that generate text.
-const GENERATING: [&str; 11] = [
+pub(crate) const GENERATING: [&str; 12] = [
     "anthropic",
+    "cohere",
     "deepseek",
     "gemini",
     "groq",
@@ -132,7 +134,10 @@ async fn every_generating_provider_streams_with_the_users_key() {
         let (done, deltas) = events.split_last().unwrap();
         assert!(deltas.len() > 1 && deltas.iter().all(|(name, _)| name == "delta"), "{provider}: {events:?}");
         assert_eq!(done.0, "done", "{provider}: {events:?}");
-        assert_eq!(done.1["usage"], json!({ "input_tokens": 6, "output_tokens": 9 }), "{provider}");
+        // Cohere may not be asked for the counts.
+        let usage = if provider == "cohere" { [None, None] } else { [Some(6), Some(9)] };
+        let usage = json!({ "input_tokens": usage[0], "output_tokens": usage[1] });
+        assert_eq!(done.1["usage"], usage, "{provider}");
         assert_eq!(done.1["provider"], provider);
         let seen = only_request(&local, provider);
         assert_only_credential(&seen, &key);
@@ -164,7 +169,7 @@ async fn gemini_is_asked_unless_another_provider_is_named() {
     assert_eq!(answer["provider"], "gemini");
     assert_eq!(answer["text"], answer_text(&key, "hello"));
     let seen = only_request(&local, "gemini");
-    assert_eq!(seen.path, "/v1beta/models/gemini-2.5-flash:generateContent");
+    assert_eq!(seen.path, "/v1beta/models/gemini-flash-latest:generateContent");
     assert_eq!(seen.query, None);
 }
 
@@ -239,7 +244,8 @@ async fn anthropic_is_always_told_a_length() {
 #[tokio::test]
 async fn system_model_and_length_reach_the_compatible_ones_in_openais_words() {
     let local = Local::start().await;
-    for provider in GENERATING.into_iter().filter(|provider| !["gemini", "anthropic"].contains(provider)) {
+    let others = ["gemini", "anthropic", "perplexity"];
+    for provider in GENERATING.into_iter().filter(|provider| !others.contains(provider)) {
         local.has_example_key(provider, 1).await;
         local.standin.clear();
         let body = json!({
@@ -254,6 +260,51 @@ async fn system_model_and_length_reach_the_compatible_ones_in_openais_words() {
         });
         expected[most] = 7.into();
         assert_eq!(only_request(&local, provider).json(), expected, "{provider}");
+    }
+}
+
+#[tokio::test]
+async fn system_model_and_length_reach_perplexity_in_the_words_of_responses() {
+    let local = Local::start().await;
+    local.has_example_key("perplexity", 1).await;
+    local.standin.clear();
+    let body = json!({
+        "prompt": "hello", "provider": "perplexity", "system": "be brief", "model": "perplexity/sonar-2", "max_tokens": 7,
+    });
+    let answer = local.post("/api/generate", body).await.ok();
+    assert_eq!(answer["model"], "perplexity/sonar-2");
+    let seen = only_request(&local, "perplexity");
+    assert_eq!(seen.path, "/v1/responses");
+    let expected = json!({
+        "model": "perplexity/sonar-2", "instructions": "be brief", "max_output_tokens": 7,
+        "input": [{ "role": "user", "content": "hello" }],
+    });
+    assert_eq!(seen.json(), expected);
+}
+
+#[tokio::test]
+async fn each_provider_is_asked_where_it_generates() {
+    let local = Local::start().await;
+    let paths = [
+        ("anthropic", "/v1/messages"),
+        ("cohere", "/compatibility/v1/chat/completions"),
+        ("deepseek", "/chat/completions"),
+        ("gemini", "/v1beta/models/gemini-flash-latest:generateContent"),
+        ("groq", "/openai/v1/chat/completions"),
+        ("huggingface", "/v1/chat/completions"),
+        ("mistral", "/v1/chat/completions"),
+        ("openai", "/v1/chat/completions"),
+        ("openrouter", "/v1/chat/completions"),
+        ("perplexity", "/v1/responses"),
+        ("together", "/v1/chat/completions"),
+        ("xai", "/v1/chat/completions"),
+    ];
+    assert_eq!(paths.map(|(provider, _)| provider), GENERATING);
+    for (provider, path) in paths {
+        local.has_example_key(provider, 1).await;
+        local.standin.clear();
+        local.post("/api/generate", json!({ "prompt": "hello", "provider": provider })).await.ok();
+        assert_eq!(only_request(&local, provider).path, path);
     }
 }
 
@@ -351,25 +402,39 @@ async fn a_key_in_the_models_place_is_neither_sent_nor_repeated() {
     let local = Local::start().await;
     local.has_example_key("openai", 1).await;
     local.standin.clear();
-    let providers = [
-        "gemini",
-        "copilotkit",
-        "openai",
-        "anthropic",
-        "groq",
-        "deepseek",
-        "xai",
-        "tavily",
-        "openrouter",
-        "huggingface",
-    ];
-    for key in providers.into_iter().flat_map(|provider| [1, 2].map(|n| example_key(provider, n))) {
+    let keys = PROVIDERS.into_iter().flat_map(|provider| [1, 2].map(|n| example_key(provider, n)));
+    // Forms that no provider is known for.
+    let unknown = ["TestData0TestData1TestData2", "new_0123456789abcdef0123456789abcdef"].map(str::to_owned);
+    for key in keys.chain(unknown) {
         let body = json!({ "prompt": "hello", "provider": "openai", "model": key });
         let answer = local.post("/api/generate", body).await;
         assert_eq!(answer.problem(422, "invalid_request")["field"], "model", "{key}");
         assert!(!answer.everything().contains(&key[..12]));
     }
     assert!(local.standin.requests().is_empty());
+}
+
+#[tokio::test]
+async fn the_users_own_keys_are_no_models_whatever_they_look_like() {
+    let local = Local::start().await;
+    let key = example_key("openai", 1);
+    local.write(
+        ".env",
+        &format!("OPENAI_API_KEY={key}\nSERPER_API_KEY=own.test-data.key\nEXA_API_KEY=short\n"),
+    );
+    for stream in [false, true] {
+        for model in ["own.test-data.key", "models/own.test-data.key", "short"] {
+            let body = json!({ "prompt": "hello", "provider": "openai", "model": model, "stream": stream });
+            let answer = local.post("/api/generate", body).await;
+            assert_eq!(answer.problem(422, "invalid_request")["field"], "model", "{model}");
+            assert!(!answer.everything().contains(model));
+        }
+    }
+    assert!(local.standin.requests().is_empty());
+    for model in ["own.test-data.kez", "shorter", "gpt-6-luna"] {
+        let body = json!({ "prompt": "hello", "provider": "openai", "model": model });
+        assert_eq!(local.post("/api/generate", body).await.status, 200, "{model}");
+    }
 }
 
 #[tokio::test]
@@ -702,7 +767,7 @@ async fn a_stream_that_only_seems_to_end_is_an_error_too() {
 #[tokio::test]
 async fn a_providers_error_in_the_middle_is_an_error_event() {
     let local = Local::start().await;
-    for provider in ["gemini", "openai", "anthropic", "openrouter", "groq"] {
+    for provider in GENERATING {
         local.has_example_key(provider, 1).await;
         local.standin.script(provider, Behaviour::StreamThenErrorEvent);
         let events =
@@ -742,6 +807,41 @@ async fn an_endless_stream_is_ended() {
     assert_eq!(events.len(), 1, "{events:?}");
     assert_eq!((events[0].0.as_str(), &events[0].1["code"]), ("error", &json!("provider_error")));
     local.standin.wait_for_cancelled(1).await;
+}
+
+#[tokio::test]
+async fn a_stream_that_goes_on_and_on_is_ended() {
+    let (local, _) = with_openai().await;
+    local.standin.script("openai", Behaviour::StreamForever);
+    // Long pieces, so that the limit is reached with few of them.
+    let prompt = "word ".repeat(180_000);
+    let mut events = local.stream(json!({ "prompt": prompt, "provider": "openai" })).await;
+    let mut size = 0;
+    let last = loop {
+        let (name, data) = events.next().await.unwrap();
+        if name != "delta" {
+            break (name, data);
+        }
+        size += data["text"].as_str().unwrap().len();
+    };
+    assert_eq!((last.0.as_str(), &last.1["code"]), ("error", &json!("provider_error")));
+    assert!(last.1["detail"].as_str().unwrap().contains("more than can be taken"), "{}", last.1);
+    assert!((32..=64).contains(&(size >> 20)), "{size}");
+    assert_eq!(events.next().await, None);
+    local.standin.wait_for_cancelled(1).await;
+}
+
+#[tokio::test]
+async fn who_stops_reading_a_stream_ends_it_at_the_provider() {
+    let limits = Limits { write: Duration::from_millis(100), ..Limits::default() };
+    let (local, _) = with_openai_and(Setup::default().limits(limits)).await;
+    local.standin.script("openai", Behaviour::StreamForever);
+    let body = json!({ "prompt": "word ".repeat(100_000), "provider": "openai", "stream": true });
+    let asking = local.request(Method::POST, "/api/generate").json(&body).send();
+    // The connection stays open, and nothing is read from it.
+    let _unread = asking.await.unwrap();
+    local.standin.wait_for_cancelled(1).await;
+    assert_eq!(local.standin.open_streams(), 0);
 }
 
 #[tokio::test]

@@ -6,11 +6,14 @@
 mod support;
 
 mod config;
+mod current_user;
+mod every_provider;
 mod frontend_env;
 mod generate;
 mod health;
 mod json_body;
 mod keys;
+mod metrics;
 mod middleware;
 mod onboarding;
 mod openapi;
@@ -18,4 +21,5 @@ mod providers;
 mod research;
 mod router;
 mod serve;
+mod users;
 mod web;

@@ -6,6 +6,10 @@ use reqwest::Method;
 use serde_json::Value;
 
 use crate::support::Local;
+use crate::support::production::Production;
+
+/// What anybody may call.
+const PUBLIC: [&str; 3] = ["GET /api/config", "GET /healthz", "GET /readyz"];
 
 /// Every call of the contract that local mode has.
 const CALLS: [&str; 33] = [
@@ -126,4 +130,30 @@ async fn the_description_is_complete_in_itself() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn every_call_but_the_public_ones_needs_a_token_and_is_described_so() {
+    let production = Production::start().await;
+    let description = production.get("/openapi.json").await.json();
+    let scheme = &description["components"]["securitySchemes"]["token"];
+    assert_eq!(
+        (&scheme["type"], &scheme["scheme"], &scheme["bearerFormat"]),
+        (&"http".into(), &"bearer".into(), &"JWT".into())
+    );
+    let mut public = BTreeSet::new();
+    for call in described(&description) {
+        let (method, path) = call.split_once(' ').unwrap();
+        let security = &description["paths"][path][method.to_lowercase()]["security"];
+        let address = path.replace("{provider}", "gemini").replace("{n}", "1");
+        let answer = production.send(production.request(method.parse::<Method>().unwrap(), &address)).await;
+        if *security == serde_json::json!([]) {
+            assert_eq!(answer.status, 200, "{call}");
+            public.insert(call);
+        } else {
+            assert_eq!(*security, serde_json::json!([{ "token": [] }]), "{call}");
+            assert_eq!(answer.status, 401, "{call}");
+        }
+    }
+    assert_eq!(public, PUBLIC.map(str::to_owned).into());
 }

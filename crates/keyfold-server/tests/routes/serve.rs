@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 
 use keyfold_server::serve::Limits;
 
-use crate::support::{Local, Setup};
+use crate::support::{Answer, Local, Setup};
 
 fn short_head() -> Limits {
     Limits { head: Duration::from_millis(300), ..Limits::default() }
@@ -191,4 +191,113 @@ async fn an_answer_without_end_does_not_hold_up_the_stop_for_ever() {
     let mut events = local.stream(json!({ "prompt": "one two three", "provider": "openai" })).await;
     assert_eq!(events.next().await.unwrap().0, "delta");
     local.stop().await;
+}
+
+fn get(lines: &str) -> String {
+    format!("GET /healthz HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n")
+}
+
+/// Asserts that this is a problem as the router gives it, at the end of its connection.
+fn assert_refused(answer: &Answer, status: u16, code: &str) {
+    let problem = answer.problem(status, code);
+    let id = answer.header("x-request-id");
+    assert!(id.len() == 24 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{id}");
+    assert_eq!(problem["type"], format!("urn:keyfold:problem:{code}"));
+    assert_eq!(answer.header("connection"), "close");
+    assert_eq!(answer.header("content-length"), answer.body.len().to_string());
+    for (name, value) in [
+        ("x-content-type-options", "nosniff"),
+        ("x-frame-options", "DENY"),
+        ("referrer-policy", "no-referrer"),
+        ("cache-control", "no-store"),
+    ] {
+        assert_eq!(answer.header(name), value);
+    }
+    for name in ["content-security-policy", "date", "permissions-policy"] {
+        assert_ne!(answer.header(name), "", "{name}");
+    }
+    for name in ["content-length", "connection", "date", "x-request-id", "content-type"] {
+        assert_eq!(answer.headers.get_all(name).iter().count(), 1, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_cannot_be_read_is_told_so_in_words() {
+    let local = Local::start().await;
+    let bad = [
+        "nonsense\r\n\r\n".to_owned(),
+        "GET / HTTP/9.9\r\n\r\n".into(),
+        "GET /\x01 HTTP/1.1\r\nHost: localhost\r\n\r\n".into(),
+        get("Bad Name: x\r\n"),
+        get("X-Nul: a\0b\r\n"),
+        get("X-Folded: a\r\n b\r\n"),
+        get("Content-Length: x\r\n"),
+        get("Content-Length: -1\r\n"),
+        get("Content-Length: 1\r\nContent-Length: 2\r\n"),
+        get("Content-Length: 99999999999999999999999\r\n"),
+    ];
+    for request in bad {
+        let answer = local.raw(&request).await;
+        assert_eq!(answer.status, 400, "{request:?}");
+        assert_refused(&answer, 400, "invalid_request");
+    }
+    assert_eq!(local.get("/healthz").await.status, 200);
+}
+
+#[tokio::test]
+async fn what_is_more_than_is_read_at_all_is_refused_in_words() {
+    let local = Local::start().await;
+    // Shown whole, read to half: the answer still arrives.
+    let token = get(&format!("Authorization: Bearer {}\r\n", "a".repeat(1_100_000)));
+    assert_refused(&local.raw(&token).await, 431, "headers_too_large");
+    assert_refused(&local.raw(get(&"X-Many: a\r\n".repeat(600))).await, 431, "headers_too_large");
+    let target = format!("GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n", "a".repeat(70_000));
+    assert_refused(&local.raw(target).await, 414, "headers_too_large");
+    // A usual client sends all of it before it reads.
+    let token = "a".repeat(1_100_000);
+    let answer = local.send(local.request(reqwest::Method::GET, "/api/keys").bearer_auth(token)).await;
+    assert_refused(&answer, 431, "headers_too_large");
+}
+
+#[tokio::test]
+async fn a_refusal_behind_other_answers_leaves_those_as_they_are() {
+    let local = Local::start().await;
+    for first in [get(""), get("").replace("GET", "HEAD"), format!("{0}{0}", get(""))] {
+        let mut connection = local.connect().await;
+        connection.write_all(format!("{first}nonsense\r\n\r\n").as_bytes()).await.unwrap();
+        let answers = rest_of(&mut connection).await;
+        let (before, last) = answers.split_at(answers.find("HTTP/1.1 400 ").unwrap());
+        let asked = first.matches(" HTTP/1.1").count();
+        assert_eq!(before.matches("HTTP/1.1 200 OK").count(), asked, "{answers}");
+        assert!(first.starts_with("HEAD") || before.ends_with("{\"status\":\"ok\"}"), "{answers}");
+        assert!(
+            last.contains("\"code\":\"invalid_request\"") && last.contains("x-request-id: "),
+            "{answers}"
+        );
+        assert_eq!(answers.matches("HTTP/1.1 ").count(), asked + 1, "{answers}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_too_many_waits_for_a_place() {
+    let local = Setup::default().limits(Limits { connections: 2, ..Limits::default() }).start().await;
+    let mut taken = [local.connect().await, local.connect().await];
+    let mut part = [0; 12];
+    for connection in &mut taken {
+        connection.write_all(get("").as_bytes()).await.unwrap();
+        connection.read_exact(&mut part).await.unwrap();
+        assert_eq!(&part, b"HTTP/1.1 200");
+    }
+    let mut waits = local.connect().await;
+    waits.write_all(get("Connection: close\r\n").as_bytes()).await.unwrap();
+    // Those that have a place are served.
+    for connection in &mut taken {
+        connection.write_all(get("Connection: keep-alive\r\n").as_bytes()).await.unwrap();
+        connection.readable().await.unwrap();
+    }
+    let mut nothing = [0; 1];
+    assert_eq!(waits.try_read(&mut nothing).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    drop(taken);
+    let answer = rest_of(&mut waits).await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
 }

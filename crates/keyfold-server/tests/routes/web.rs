@@ -1,6 +1,7 @@
 //! `/` and `/docs`
 
 use crate::support::Local;
+use crate::support::production::Production;
 
 /// The values of all `href` and `src` in a page.
 fn links(html: &str) -> Vec<&str> {
@@ -55,5 +56,17 @@ async fn assets_are_what_they_say() {
         assert!(asset.header("content-type").starts_with(kind), "{path}");
         assert_eq!(asset.header("x-content-type-options"), "nosniff");
         assert!(!asset.body.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn the_pages_are_public_in_production_too_and_know_of_no_keys() {
+    let production = Production::start().await;
+    let key = production.as_user("user_a").has_example_key("gemini", 1).await;
+    for path in ["/", "/docs", "/openapi.json", "/assets/page.css", "/assets/overview.js", "/assets/docs.js"]
+    {
+        let answer = production.get(path).await;
+        assert_eq!(answer.status, 200, "{path}");
+        assert!(!answer.body.contains(&key) && !answer.body.contains("user_a"), "{path}");
     }
 }

@@ -1,6 +1,9 @@
-//! A Keyfold in local mode for one test: its own folder, its own providers' stand-in, its own port.
+//! A Keyfold for one test: its own folder, its own providers' stand-in, its own port. In local mode here, in
+//! production in `production.rs`.
 
 #![allow(dead_code, unreachable_pub, reason = "each test program uses a part of it")]
+
+pub mod production;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -279,6 +282,8 @@ impl Local {
     pub async fn stop(self) -> TempDir {
         let _ = self.stop.send(true);
         self.serving.await.unwrap();
+        // They look at the Keyfold too, and the last one that does closes it.
+        drop(self.metrics);
         self.keyfold.close().await;
         self.dir
     }

@@ -13,7 +13,7 @@ CREATE TABLE onboarding_sessions (
 -- The current version of each user's key per provider, sealed under the user's data key.
 CREATE TABLE api_keys (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
-    session_id INTEGER REFERENCES onboarding_sessions(id),
+    session_id INTEGER NOT NULL REFERENCES onboarding_sessions(id),
     provider VARCHAR(50) NOT NULL,
     key TEXT NOT NULL,
     version INTEGER NOT NULL DEFAULT 1,

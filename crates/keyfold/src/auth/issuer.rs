@@ -1,10 +1,11 @@
 //! Whose tokens count: Clerk, derived from its publishable key, or any OpenID Connect issuer.
 
 use data_encoding::BASE64;
-use url::Url;
+use url::{Position, Url};
 
 use crate::mode::Mode;
-use crate::provider::BaseAddress;
+use crate::provider::document::DocumentAddress;
+use crate::provider::{BaseAddress, MalformedAddress};
 use crate::settings::{Problems, Sources};
 
 /// A configured token issuer.
@@ -15,7 +16,7 @@ pub struct Issuer {
     pub issuer: String,
     /// The address of the key set; `None`: from the discovery document.
     pub jwks_url: Option<String>,
-    /// Clerk's publishable key, if it is Clerk.
+    /// Clerk's publishable key, if the issuer is Clerk.
     pub clerk_publishable_key: Option<String>,
     /// The `aud` that tokens must name.
     pub audience: Option<String>,
@@ -40,20 +41,20 @@ impl Issuer {
         let production = sources.mode() == Mode::Production;
         let because = sources.because_of_env_file();
 
+        let clerk_issuer = clerk_key.as_deref().and_then(clerk_host).map(|host| format!("https://{host}"));
+        if clerk_key.is_some() && clerk_issuer.is_none() {
+            problems.add(
+                "CLERK_PUBLISHABLE_KEY",
+                "is not a publishable key of Clerk",
+                "copy it from the Clerk dashboard under “API keys”; it begins with pk_test_ or pk_live_",
+            );
+        }
         let is_other = other.is_some();
         let issuer = match (&clerk_key, other) {
-            (_, Some(issuer)) => checked_address(&issuer, "KEYFOLD_AUTH_ISSUER", problems),
-            (Some(key), None) => {
-                let host = clerk_host(key);
-                if host.is_none() {
-                    problems.add(
-                        "CLERK_PUBLISHABLE_KEY",
-                        "is not a publishable key of Clerk",
-                        "copy it from the Clerk dashboard under “API keys”; it begins with pk_test_ or pk_live_",
-                    );
-                }
-                host.map(|host| format!("https://{host}"))
+            (_, Some(issuer)) => {
+                report("KEYFOLD_AUTH_ISSUER", BaseAddress::parse(&issuer), problems).map(|_| issuer)
             }
+            (Some(_), None) => clerk_issuer.clone(),
             (None, None) if production => {
                 problems.add(
                     "CLERK_PUBLISHABLE_KEY",
@@ -62,13 +63,20 @@ impl Issuer {
                 );
                 None
             }
-            (None, None) => None,
+            (None, None) => {
+                if jwks_url.is_some() {
+                    problems.add(
+                        "KEYFOLD_AUTH_JWKS_URL",
+                        "names the keys of a token issuer, and no issuer is configured",
+                        "set KEYFOLD_AUTH_ISSUER too, or leave it out",
+                    );
+                }
+                None
+            }
         };
-        let is_clerk = issuer.as_deref().is_some_and(|issuer| {
-            clerk_key.as_deref().and_then(clerk_host).is_some_and(|host| issuer == format!("https://{host}"))
-        });
+        let is_clerk = issuer.is_some() && issuer == clerk_issuer;
         if let Some(url) = &jwks_url {
-            checked_address(url, "KEYFOLD_AUTH_JWKS_URL", problems);
+            report("KEYFOLD_AUTH_JWKS_URL", DocumentAddress::parse(url), problems);
         }
         // Also of an issuer that is not right yet: all reasons are told at once.
         if is_other && !is_clerk && production && audience.is_none() && named_parties.is_none() {
@@ -78,9 +86,17 @@ impl Issuer {
                 "set it to the audience of your API, or set KEYFOLD_AUTHORIZED_PARTIES to your front end's client id or origin",
             );
         }
+        if named_parties.as_ref().is_some_and(Vec::is_empty) {
+            problems.add(
+                "KEYFOLD_AUTHORIZED_PARTIES",
+                "is an empty list",
+                "name the front ends whose tokens count, separated by commas, or leave it out",
+            );
+        }
+        let are_named = named_parties.is_some();
         let authorized_parties = named_parties
             .unwrap_or_else(|| origins.iter().cloned().chain(client_id.clone()).collect::<Vec<_>>());
-        if production && authorized_parties.is_empty() {
+        if production && authorized_parties.is_empty() && !are_named {
             problems.add(
                 "KEYFOLD_PUBLIC_URL",
                 format!("is missing, so it is unknown which front ends' tokens count{because}"),
@@ -94,11 +110,21 @@ impl Issuer {
         Some(Self {
             jwks_url: jwks_url.or_else(|| is_clerk.then(|| format!("{issuer}/.well-known/jwks.json"))),
             issuer,
-            clerk_publishable_key: clerk_key,
+            clerk_publishable_key: clerk_key.filter(|_| is_clerk),
             audience,
             client_id,
             authorized_parties,
         })
+    }
+
+    /// Whether it is Clerk: the issuer that the publishable key names.
+    pub fn is_clerk(&self) -> bool {
+        self.clerk_publishable_key.is_some()
+    }
+
+    /// Whether it is a development instance of Clerk, in which anybody may sign up.
+    pub fn is_clerk_for_development(&self) -> bool {
+        self.clerk_publishable_key.as_ref().is_some_and(|key| key.starts_with("pk_test_"))
     }
 }
 
@@ -112,18 +138,11 @@ fn clerk_host(key: &str) -> Option<String> {
     let decoded = String::from_utf8(BASE64.decode(padded.as_bytes()).ok()?).ok()?;
     let host = decoded.strip_suffix('$')?;
     let url = Url::parse(&format!("https://{host}")).ok()?;
-    (url.host_str() == Some(host) && url.path() == "/").then(|| host.to_owned())
+    (&url[Position::BeforeHost..Position::AfterPort] == host).then(|| host.to_owned())
 }
 
-/// The address as it was written; tokens repeat it letter by letter.
-fn checked_address(text: &str, variable: &str, problems: &mut Problems) -> Option<String> {
-    match BaseAddress::parse(text) {
-        Ok(_) => Some(text.to_owned()),
-        Err(why) => {
-            problems.add(variable, why.to_string(), "correct it");
-            None
-        }
-    }
+fn report<T>(variable: &str, address: Result<T, MalformedAddress>, problems: &mut Problems) -> Option<T> {
+    address.map_err(|why| problems.add(variable, why.to_string(), "correct it")).ok()
 }
 
 #[cfg(test)]
@@ -139,10 +158,16 @@ mod tests {
             clerk_host(key("live", "clerk.example.com$").trim_end_matches('=')).as_deref(),
             Some("clerk.example.com")
         );
+        assert_eq!(clerk_host(&key("test", "localhost:9101$")).as_deref(), Some("localhost:9101"));
         for bad in [
             key("test", host),
             key("test", "a/b$"),
             key("test", "u@h$"),
+            key("test", "h?q$"),
+            key("test", "h#f$"),
+            key("test", "H.example$"),
+            key("test", "$"),
+            key("test", "h.example:x$"),
             "pk_test_###".into(),
             "sk_test_x".into(),
         ] {

@@ -156,13 +156,16 @@ impl EnvFile {
             let keep = unended.is_empty() && !(self.has_bom() && parts.is_empty());
             parts.push(if keep { new_last } else { unended });
         }
+        let first_removed = self.statements.first().is_some_and(|first| !is_kept(&first));
+        // No other line may come to stand behind the mark, see `rewrite`; and where there is none, a
+        // mark that begins a line (of files put together) may not become the file's.
+        let displaced = parts.first().is_some_and(|part| {
+            if self.has_bom() { !part.starts_with(['\r', '\n']) } else { part.starts_with(BOM) }
+        });
+        if first_removed && displaced {
+            parts.insert(0, self.line_ending());
+        }
         if self.has_bom() {
-            let first_removed = self.statements.first().is_some_and(|first| !is_kept(&first));
-            let first_text = parts.first().is_some_and(|part| !part.starts_with(['\r', '\n']));
-            if first_removed && first_text {
-                // No other line may come to stand behind the mark; see `rewrite`.
-                parts.insert(0, self.line_ending());
-            }
             parts.insert(0, BOM);
         }
         concat(&parts)

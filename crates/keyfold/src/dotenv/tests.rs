@@ -176,6 +176,7 @@ fn removing_takes_all_definitions_and_nothing_else() {
         ("\u{feff}KEY=1\n", "\u{feff}"),
         ("\u{feff}KEY=1\r\nA=1\r\n", "\u{feff}\r\nA=1\r\n"),
         ("\u{feff}KEY=1\n\nA=1\n", "\u{feff}\nA=1\n"),
+        ("KEY=1\n\u{feff}KEY=2\nA=1\n", "\n\u{feff}KEY=2\nA=1\n"),
         ("KEY_2=1\nA=KEY\n#KEY=1\n", "KEY_2=1\nA=KEY\n#KEY=1\n"),
     ];
     for (before, after) in cases {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use data_encoding::{BASE64, HEXLOWER_PERMISSIVE};
 use zeroize::Zeroizing;
 
@@ -29,7 +30,7 @@ pub enum MalformedMasterKey {
     /// More than 32 bytes.
     #[error("is too long: it holds {0} bytes and must hold 32")]
     TooLong(usize),
-    /// All bytes equal, counted up, readable text, or a published sample.
+    /// All bytes equal, repeated, counted up, readable text or words, or a published sample.
     #[error("is weak: it is a pattern, readable text or a published sample, not 32 random bytes")]
     Weak,
 }
@@ -54,7 +55,7 @@ impl MasterKey {
                 MalformedMasterKey::TooLong(bytes.len())
             }
         })?;
-        if is_weak(bytes) {
+        if is_weak(bytes) || is_written_by_hand(text.trim()) {
             return Err(MalformedMasterKey::Weak);
         }
         let derived = derive_master_key(bytes).map_err(|_| MalformedMasterKey::Encoding)?;
@@ -145,13 +146,49 @@ fn is_weak(bytes: &[u8; KEY_LEN]) -> bool {
     let step = bytes[1].wrapping_sub(bytes[0]);
     let counts = bytes.windows(2).all(|pair| pair[1].wrapping_sub(pair[0]) == step);
     let text = bytes.iter().all(|byte| matches!(byte, b' '..=b'~' | b'\n' | b'\t'));
+    let repeats =
+        (1..=KEY_LEN / 2).any(|period| bytes.iter().zip(&bytes[period..]).all(|(one, next)| one == next));
     // Also covers the samples of well-known documentation, which are readable text or counted bytes.
-    different < FEWEST_DIFFERENT_BYTES || counts || text || is_published(bytes)
+    different < FEWEST_DIFFERENT_BYTES || counts || text || repeats || is_published(bytes)
 }
 
-/// Keys printed in standards and tutorials: public, however random they look.
+/// Whether base64 is words that somebody wrote, and no random bytes: most passphrases of the right length are valid
+/// base64. Of a billion random keys, one would be taken for that.
+fn is_written_by_hand(text: &str) -> bool {
+    const WORDS: [&str; 7] =
+        ["changeme", "masterkey", "secretkey", "password", "replaceme", "placeholder", "keyfoldmaster"];
+    if text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return false;
+    }
+    let letters = |is: fn(&u8) -> bool| text.bytes().filter(is).count();
+    let mut plain: Zeroizing<String> = Zeroizing::new(String::with_capacity(text.len()));
+    plain.extend(text.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_lowercase()));
+    letters(u8::is_ascii_uppercase) == 0
+        || letters(u8::is_ascii_lowercase) == 0
+        || WORDS.iter().any(|word| plain.contains(word))
+}
+
+/// Keys printed in standards and tutorials, and hashes of what people type first: public, however random they look.
 fn is_published(bytes: &[u8; KEY_LEN]) -> bool {
-    const PUBLISHED: [&str; 4] = [
+    const HASHED: [&str; 10] = [
+        "password",
+        "secret",
+        "changeme",
+        "change-me",
+        "test",
+        "admin",
+        "123456",
+        "master",
+        "masterkey",
+        "keyfold",
+    ];
+    const PUBLISHED: [&str; 7] = [
+        // RFC 7520, 3.5: the symmetric key of the JOSE cookbook.
+        "849b57219dae48de646d07dbb533566e976686457c1491be3a76dcea6c427188",
+        // RFC 8032, 7.1, test 1.
+        "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60",
+        // The first key of NaCl's documentation and tests.
+        "1b27556473e985d462cd51197a9a46c76009549eac6474f206c4ee0844f68389",
         // NIST SP 800-38A, F.1.5: the AES-256 example key.
         "603deb1015ca71be2b73aef0857d77811f352c073b6108d72d9810a30914dff4",
         // The GCM specification's test cases 13 to 18 (McGrew and Viega).
@@ -161,7 +198,8 @@ fn is_published(bytes: &[u8; KEY_LEN]) -> bool {
         // The hash of no bytes (SHA-256), a favourite placeholder.
         "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
     ];
-    PUBLISHED.iter().any(|sample| {
-        HEXLOWER_PERMISSIVE.decode(sample.as_bytes()).is_ok_and(|sample| sample.as_slice() == bytes)
-    })
+    HASHED.iter().any(|word| digest(&SHA256, word.as_bytes()).as_ref() == bytes)
+        || PUBLISHED.iter().any(|sample| {
+            HEXLOWER_PERMISSIVE.decode(sample.as_bytes()).is_ok_and(|sample| sample.as_slice() == bytes)
+        })
 }

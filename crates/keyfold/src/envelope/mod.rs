@@ -7,11 +7,14 @@ mod data_key;
 mod derivation;
 mod master_key;
 mod sealed;
+mod specimen;
 
 pub(crate) use data_key::DataKey;
 pub(crate) use derivation::Purpose;
 pub use master_key::{MalformedMasterKey, MasterKey, MasterKeyRing};
 pub use sealed::{KeyId, Sealed};
+#[doc(hidden)]
+pub use specimen::Specimen;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use zeroize::Zeroizing;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Keys, ReadFrom};
 use crate::dotenv::{self, DotenvError, EnvFile, Snapshot};
 use crate::error::Error;
-use crate::provider::{Provider, key_shape};
+use crate::provider::{Provider, Registry, key_shape};
 use crate::secret::ApiKey;
 use crate::settings::Environment;
 
@@ -88,6 +88,18 @@ impl EnvFiles {
                 ),
             },
         }
+    }
+
+    /// Whether `text` repeats a key that stands in the process environment or in the file.
+    pub(super) fn repeat(&self, registry: &Registry, text: &str) -> bool {
+        let file = EnvFile::read(&self.backend).ok();
+        registry.iter().any(|provider| {
+            let in_process = self.process.get(&provider.variable);
+            let in_file = file.as_ref().and_then(|file| file.get(&provider.variable));
+            let mut keys =
+                [in_process, in_file].into_iter().flatten().filter_map(|value| ApiKey::parse(value).ok());
+            keys.any(|key| key.stands_in(text))
+        })
     }
 
     /// Whether a variable of the process hides what the file says.

@@ -146,7 +146,8 @@ impl UserApiKeys {
 
     fn record_without_key(&self, provider: &ProviderId, stored: &StoredKey, source: KeySource) -> KeyRecord {
         let row = &stored.row;
-        let noted = self.keys.notes().used.get(&(self.user.clone(), provider.clone(), row.version)).copied();
+        let noted =
+            self.keys.notes().used.get(&(self.user.clone(), provider.clone(), row.identity())).copied();
         KeyRecord {
             provider: provider.clone(),
             masked: String::new(),
@@ -155,7 +156,7 @@ impl UserApiKeys {
             version: Some(row.version),
             created_at: Some(row.created_at),
             updated_at: Some(row.updated_at),
-            last_used_at: noted.max(row.last_used_at),
+            last_used_at: noted.max(stored.used_at()).max(row.last_used_at),
             last_verified_at: row.last_verified_at,
         }
     }

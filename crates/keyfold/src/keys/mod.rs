@@ -3,6 +3,7 @@
 //! [`UserApiKeys`] is made for one user and carries that user into every query. [`OpenedKey`] is made by
 //! [`UserApiKeys::open`] only, and is wiped when dropped.
 
+mod cache;
 mod environment;
 mod listing;
 mod saving;
@@ -10,12 +11,15 @@ mod status;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_lc_rs::hmac;
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
+pub use cache::CacheState;
+use cache::UserCache;
 pub(crate) use environment::{EnvFiles, set_frontend_variable};
 pub use listing::{KeyRecord, KeySource};
 pub use saving::{CheckedKey, KEPT_FOR, Saved, Warning};
@@ -24,9 +28,11 @@ pub use status::KeyStatus;
 use crate::clock::{Clock, Random};
 use crate::envelope::{DataKey, EnvelopeError, MasterKeyRing, Purpose, Sealed};
 use crate::error::Error;
+use crate::figures::{Call, CallKind, CallOutcome, Figures, Opening};
 use crate::provider::http::HttpClient;
 use crate::provider::{Provider, ProviderId, Registry, Verdict, check};
 use crate::secret::ApiKey;
+use crate::storage::keys::KeyVersion;
 use crate::storage::{self, Database};
 use crate::user::UserId;
 use environment::Found;
@@ -48,7 +54,9 @@ pub(crate) struct Keys {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
     pub(crate) read_from: ReadFrom,
-    /// Two savings at once in this process wait for each other (`.env` files have no versions).
+    pub(crate) figures: Figures,
+    cache: UserCache,
+    /// Where keys stand in `.env` files, two savings at once wait for each other: files have no versions.
     saving: tokio::sync::Mutex<()>,
     notes: Mutex<Notes>,
     /// Recognises a key that stands in the environment only, without keeping it.
@@ -58,7 +66,7 @@ pub(crate) struct Keys {
 /// What is known in this process and not, or not yet, in the database.
 #[derive(Default)]
 struct Notes {
-    used: HashMap<(UserId, ProviderId, i64), Timestamp>,
+    used: HashMap<(UserId, ProviderId, KeyVersion), Timestamp>,
     marks: HashMap<(UserId, ProviderId), Mark>,
 }
 
@@ -74,7 +82,7 @@ struct Mark {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Identity {
     /// This version in the database.
-    Version(i64),
+    Version(KeyVersion),
     /// Entered by hand into the environment; known by its digest.
     Outside([u8; 32]),
 }
@@ -82,20 +90,34 @@ enum Identity {
 /// One user's keys. Every look at a key goes through a value of this type.
 pub struct UserApiKeys {
     user: UserId,
+    asked_by: AskedBy,
     keys: Arc<Keys>,
-    stored: Stored,
+    stored: Arc<Stored>,
+}
+
+/// Who looks at a user's keys.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum AskedBy {
+    User,
+    /// Who also looks after the keys of a suspended user.
+    Operator,
 }
 
 /// A user's rows, still sealed.
 #[derive(Default)]
 struct Stored {
     data_key: Option<Result<DataKey, EnvelopeError>>,
+    is_suspended: bool,
     keys: Vec<StoredKey>,
 }
 
 struct StoredKey {
     row: storage::keys::KeyRow,
     sealed: Result<Sealed, EnvelopeError>,
+    /// When it was last opened since it was read, in microseconds (Unix time); 0: not yet.
+    used_at: AtomicI64,
+    /// The use that was last put down for writing, in the same measure.
+    noted_at: AtomicI64,
 }
 
 /// A key in plain text, opened for one user and one use. No `Clone`, no `Debug`; wiped on drop.
@@ -126,6 +148,8 @@ impl Keys {
         let digest_key = Zeroizing::new(crate::clock::random_bytes::<32>(&*random)?);
         Ok(Self {
             digest_key: hmac::Key::new(hmac::HMAC_SHA256, digest_key.as_slice()),
+            figures: Figures::new(registry.iter().map(|provider| provider.id.as_str())),
+            cache: UserCache::new(),
             saving: tokio::sync::Mutex::default(),
             notes: Mutex::default(),
             database,
@@ -140,14 +164,71 @@ impl Keys {
 
     /// The keys of this user and of nobody else.
     pub(crate) async fn of(self: &Arc<Self>, user: &UserId) -> Result<UserApiKeys, Error> {
+        let stored = self.remembered_or_read(user).await?;
+        self.context(user, stored)
+    }
+
+    /// The keys of this user as they stand in the database now, for a change: what it replaces must be known.
+    pub(crate) async fn of_to_change(self: &Arc<Self>, user: &UserId) -> Result<UserApiKeys, Error> {
+        let stored = Arc::new(self.read(user).await?);
+        self.context(user, stored)
+    }
+
+    /// The same for an operator, who may also look after the keys of a suspended user.
+    pub(crate) async fn of_even_if_suspended(self: &Arc<Self>, user: &UserId) -> Result<UserApiKeys, Error> {
+        let stored = Arc::new(self.read(user).await?);
+        Ok(UserApiKeys { user: user.clone(), asked_by: AskedBy::Operator, keys: Arc::clone(self), stored })
+    }
+
+    fn context(self: &Arc<Self>, user: &UserId, stored: Arc<Stored>) -> Result<UserApiKeys, Error> {
+        if stored.is_suspended {
+            return Err(Error::UserSuspended);
+        }
+        Ok(UserApiKeys { user: user.clone(), asked_by: AskedBy::User, keys: Arc::clone(self), stored })
+    }
+
+    async fn remembered_or_read(&self, user: &UserId) -> Result<Arc<Stored>, Error> {
+        let Some(changes) = self.database.changes() else { return Ok(Arc::new(self.read(user).await?)) };
+        if let Some(stored) = self.cache.get(changes, user) {
+            return Ok(stored);
+        }
+        let stamp = changes.stamp(user);
+        let stored = Arc::new(self.read(user).await?);
+        self.cache.put(user.clone(), stamp, Arc::clone(&stored));
+        Ok(stored)
+    }
+
+    async fn read(&self, user: &UserId) -> Result<Stored, Error> {
         let rows = storage::keys::load(&self.database, user).await?;
-        let stored = rows.map(|rows| Stored::read(self, user, rows)).unwrap_or_default();
-        Ok(UserApiKeys { user: user.clone(), keys: Arc::clone(self), stored })
+        Ok(rows.map(|rows| Stored::read(self, user, rows)).unwrap_or_default())
+    }
+
+    /// This process changed something of the user: what it remembers of it is no longer used.
+    pub(crate) fn forget(&self, user: &UserId) {
+        if let Some(changes) = self.database.changes() {
+            changes.announce(user.as_str());
+        }
+    }
+
+    /// How the cache stands; `None` where there is none.
+    pub(crate) fn cache_state(&self) -> Option<CacheState> {
+        self.database.changes().map(|changes| self.cache.state(changes))
     }
 
     /// The provider with this id, or the error that lists those there are.
     pub(crate) fn provider(&self, id: &str) -> Result<Arc<Provider>, Error> {
         self.registry.get(id).cloned().ok_or_else(|| Error::UnknownProvider { known: self.registry.ids() })
+    }
+
+    /// Asks a provider about a key, and counts that.
+    async fn ask(&self, provider: &Provider, key: &ApiKey) -> Verdict {
+        // One that cannot be asked is not called.
+        let call = provider.check.is_some().then(|| self.figures.call(provider.id.as_str(), CallKind::Check));
+        let verdict = check::check(&self.http, provider, key).await;
+        if let Some(call) = call {
+            count_check(call, &verdict);
+        }
+        verdict
     }
 
     /// Writes down when keys were last used; what fails is kept for the next time.
@@ -178,8 +259,8 @@ impl Keys {
 impl Stored {
     fn read(keys: &Keys, user: &UserId, rows: storage::keys::UserKeyRows) -> Self {
         let data_key = rows.data_key.parse().and_then(|wrapped| DataKey::unwrap(&keys.ring, user, &wrapped));
-        let keys = rows.keys.into_iter().map(|row| StoredKey { sealed: row.key.parse(), row }).collect();
-        Self { data_key: Some(data_key), keys }
+        let keys = rows.keys.into_iter().map(StoredKey::read).collect();
+        Self { data_key: Some(data_key), is_suspended: rows.suspended_at.is_some(), keys }
     }
 
     fn find(&self, provider: &ProviderId) -> Option<&StoredKey> {
@@ -207,6 +288,28 @@ impl Stored {
     }
 }
 
+impl StoredKey {
+    fn read(row: storage::keys::KeyRow) -> Self {
+        let sealed = row.key.parse();
+        Self { sealed, row, used_at: AtomicI64::new(0), noted_at: AtomicI64::new(0) }
+    }
+
+    /// Remembers the use, and says whether it is to be written down: not more than once a minute.
+    fn use_at(&self, now: Timestamp) -> bool {
+        const MINUTE: i64 = 60_000_000;
+        let now = now.as_microsecond();
+        self.used_at.store(now, Ordering::Relaxed);
+        let noted = self.noted_at.load(Ordering::Relaxed);
+        now.saturating_sub(noted).saturating_abs() >= MINUTE
+            && self.noted_at.compare_exchange(noted, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    fn used_at(&self) -> Option<Timestamp> {
+        let used = self.used_at.load(Ordering::Relaxed);
+        (used != 0).then(|| Timestamp::from_microsecond(used).ok()).flatten()
+    }
+}
+
 impl UserApiKeys {
     /// Whose keys these are.
     pub fn user(&self) -> &UserId {
@@ -225,13 +328,30 @@ impl UserApiKeys {
     /// Opens this user's key for `provider`.
     pub fn open(&self, provider: &Arc<Provider>) -> Result<OpenedKey, Error> {
         let opened = self.look_at(provider)?;
-        opened.ticket.note_use();
+        self.note_use(&opened.ticket);
         Ok(opened)
+    }
+
+    fn note_use(&self, ticket: &KeyTicket) {
+        let now = self.keys.clock.now();
+        let place = || (self.user.clone(), ticket.provider.id.clone());
+        match ticket.identity {
+            Identity::Version(version) => {
+                let stored = self.stored.find(&ticket.provider.id);
+                if stored.is_none_or(|stored| stored.use_at(now)) {
+                    let (user, provider) = place();
+                    self.keys.notes().used.insert((user, provider, version), now);
+                }
+            }
+            Identity::Outside(digest) => self.keys.notes().mark(place(), digest).used_at = Some(now),
+        }
     }
 
     /// Opens the key without counting it as used: a check is no use.
     fn look_at(&self, provider: &Arc<Provider>) -> Result<OpenedKey, Error> {
-        let (key, identity, status) = self.find(provider)?;
+        let found = self.find(provider);
+        self.keys.figures.opened(provider.id.as_str(), opening_of(&found));
+        let (key, identity, status) = found?;
         let ticket = KeyTicket {
             keys: Arc::clone(&self.keys),
             user: self.user.clone(),
@@ -245,7 +365,7 @@ impl UserApiKeys {
     /// Asks the provider about the stored key and remembers what it said.
     pub async fn validate(&self, provider: &Arc<Provider>) -> Result<Verdict, Error> {
         let OpenedKey { key, ticket } = self.look_at(provider)?;
-        let verdict = check::check(&self.keys.http, provider, &key).await;
+        let verdict = self.keys.ask(provider, &key).await;
         drop(key);
         ticket.note_verdict(&verdict).await?;
         Ok(verdict)
@@ -261,7 +381,7 @@ impl UserApiKeys {
                     .stored
                     .open(&self.user, &provider.id, stored)
                     .map_err(|error| unreadable(provider, &error.to_string()))?;
-                Ok((key, Identity::Version(stored.row.version), KeyStatus::parse(&stored.row.status)))
+                Ok((key, Identity::Version(stored.row.identity()), KeyStatus::parse(&stored.row.status)))
             }
             ReadFrom::Environment(files) => match files.find(provider)? {
                 Found::Nothing => Err(self.no_key(provider)),
@@ -280,13 +400,26 @@ impl UserApiKeys {
             self.stored.open(&self.user, &provider.id, stored).is_ok_and(|saved| saved.is_same_as(key))
         });
         if let Some(stored) = saved {
-            return (Identity::Version(stored.row.version), KeyStatus::parse(&stored.row.status));
+            return (Identity::Version(stored.row.identity()), KeyStatus::parse(&stored.row.status));
         }
         let digest = self.keys.digest(key);
         let notes = self.keys.notes();
         let mark = notes.marks.get(&(self.user.clone(), provider.id.clone()));
         let status = mark.filter(|mark| mark.digest == digest).map(|mark| mark.status);
         (Identity::Outside(digest), status.unwrap_or(KeyStatus::Unverified))
+    }
+
+    /// Whether `text` repeats one of this user's keys, whichever provider's it is.
+    pub(crate) fn repeated_in(&self, text: &str) -> bool {
+        let stored = self.stored.keys.iter().any(|stored| {
+            ProviderId::parse(&stored.row.provider).is_ok_and(|id| {
+                self.stored.open(&self.user, &id, stored).is_ok_and(|key| key.stands_in(text))
+            })
+        });
+        match &self.keys.read_from {
+            ReadFrom::Database => stored,
+            ReadFrom::Environment(files) => stored || files.repeat(&self.keys.registry, text),
+        }
     }
 
     fn no_key(&self, provider: &Provider) -> Error {
@@ -303,6 +436,26 @@ impl UserApiKeys {
         };
         Error::NoApiKey { provider: provider.id.clone(), name: provider.name.clone(), remedy }
     }
+}
+
+fn opening_of<T>(found: &Result<T, Error>) -> Opening {
+    match found {
+        Ok(_) => Opening::Opened,
+        Err(Error::NoApiKey { .. }) => Opening::Missing,
+        Err(_) => Opening::Unreadable,
+    }
+}
+
+fn count_check(call: Call, verdict: &Verdict) {
+    if !matches!(verdict, Verdict::Unknown(_)) {
+        call.answered();
+    }
+    call.ended(match verdict {
+        Verdict::Valid => CallOutcome::Ok,
+        Verdict::Limited(_) => CallOutcome::Limited,
+        Verdict::Rejected => CallOutcome::KeyRejected,
+        Verdict::Unknown(_) => CallOutcome::Unusable,
+    });
 }
 
 fn unreadable(provider: &Provider, why: &str) -> Error {
@@ -327,18 +480,6 @@ impl KeyTicket {
         &self.provider
     }
 
-    fn note_use(&self) {
-        let now = self.keys.clock.now();
-        let place = (self.user.clone(), self.provider.id.clone());
-        let mut notes = self.keys.notes();
-        match self.identity {
-            Identity::Version(version) => drop(notes.used.insert((place.0, place.1, version), now)),
-            Identity::Outside(digest) => {
-                notes.mark(place, digest).used_at = Some(now);
-            }
-        }
-    }
-
     /// Remembers what the provider said of the key; an answer that says nothing changes nothing.
     pub(crate) async fn note_verdict(&self, verdict: &Verdict) -> Result<(), Error> {
         let Some(status) = KeyStatus::from_verdict(verdict) else { return Ok(()) };
@@ -356,6 +497,7 @@ impl KeyTicket {
                     Some(now),
                 )
                 .await?;
+                self.keys.forget(&self.user);
             }
             Identity::Outside(digest) => {
                 let mut notes = self.keys.notes();

@@ -8,15 +8,15 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::environment::{EnvFiles, Found, Undo};
-use super::{KeyRecord, KeySource, KeyStatus, Keys, ReadFrom, Stored, UserApiKeys};
+use super::{AskedBy, KeyRecord, KeySource, KeyStatus, Keys, ReadFrom, Stored, UserApiKeys};
 use crate::clock::Random;
 use crate::dotenv::{DotenvError, EnvFile};
 use crate::envelope::{DataKey, EnvelopeError, Purpose, Sealed};
 use crate::error::Error;
 use crate::provider::key_shape::{Appearance, appearance};
-use crate::provider::{Provider, ProviderId, Verdict, check};
+use crate::provider::{Provider, ProviderId, Verdict};
 use crate::secret::ApiKey;
-use crate::storage::keys::KeyRow;
+use crate::storage::keys::{KeyRow, UserKeyRows};
 use crate::storage::{self, StorageError, Transaction};
 use crate::user::UserId;
 
@@ -106,7 +106,7 @@ impl UserApiKeys {
                 });
             }
         }
-        let verdict = check::check(&self.keys.http, provider, &key).await;
+        let verdict = self.keys.ask(provider, &key).await;
         match &verdict {
             Verdict::Valid => {}
             Verdict::Limited(why) => {
@@ -163,6 +163,7 @@ impl UserApiKeys {
         let work = Changing {
             keys: Arc::clone(&self.keys),
             user: self.user.clone(),
+            asked_by: self.asked_by,
             provider: Arc::clone(provider),
             seen: self.stored.find(&provider.id).map(|stored| stored.row.version),
         };
@@ -189,6 +190,7 @@ enum Change {
 struct Changing {
     keys: Arc<Keys>,
     user: UserId,
+    asked_by: AskedBy,
     provider: Arc<Provider>,
     /// The version that the caller saw; another one now is a conflict.
     seen: Option<i64>,
@@ -196,12 +198,21 @@ struct Changing {
 
 impl Changing {
     async fn run(self, change: Change) -> Result<(Option<KeyRecord>, bool), Error> {
-        let _turn = self.keys.saving.lock().await;
+        let _turn = match &self.keys.read_from {
+            ReadFrom::Environment(_) => Some(self.keys.saving.lock().await),
+            ReadFrom::Database => None,
+        };
         let now = self.keys.clock.now();
         let transaction = self.keys.database.begin().await?;
         let oldest = now.saturating_sub(KEPT_FOR).unwrap_or(Timestamp::MIN);
-        storage::keys::wipe_expired(&transaction, oldest).await?;
         let stored = self.user_rows(&transaction, now).await?;
+        // Providers take their time to answer; an operator may have acted meanwhile.
+        if stored.is_suspended && self.asked_by == AskedBy::User {
+            return Err(Error::UserSuspended);
+        }
+        if !stored.keys.is_empty() {
+            storage::keys::wipe_expired_of(&transaction, &self.user, oldest).await?;
+        }
         let current = stored.find(&self.provider.id).map(|current| current.row.clone());
         if current.as_ref().map(|row| row.version) != self.seen {
             return Err(self.conflict());
@@ -245,35 +256,46 @@ impl Changing {
                 (self.in_files(Some(key)).await?, Some(row), masked)
             }
         };
-        if let Err(error) = transaction.commit().await {
+        let committed = transaction.commit().await;
+        // Also when it failed: an answer that got lost may have been a yes.
+        self.keys.forget(&self.user);
+        if let Err(error) = committed {
             undo.into_iter().for_each(Undo::apply);
             return Err(error.into());
         }
         Ok((row.map(|row| self.record(&row, masked)), is_new))
     }
 
-    /// The user's rows. A user who was never here gets a session with a data key, and one whose data key is
-    /// damaged a new one: the keys under the old one cannot be read any more, but can be entered again.
+    /// The user's rows; other changes of this user wait from here on. A user who was never here gets a session
+    /// with a data key, and one whose data key is damaged a new one: the keys under the old one cannot be read
+    /// any more, but can be entered again.
     async fn user_rows(&self, transaction: &Transaction, now: Timestamp) -> Result<Stored, Error> {
-        if let Some(rows) = storage::keys::load(transaction, &self.user).await? {
-            let stored = Stored::read(&self.keys, &self.user, rows);
-            // A master key that is not given is the operator's to put right: nothing is lost yet.
-            let is_damaged = matches!(
-                stored.data_key,
-                Some(Err(EnvelopeError::NotSealed | EnvelopeError::Malformed | EnvelopeError::DoesNotOpen))
-            );
-            if !is_damaged {
-                return Ok(stored);
-            }
-            tracing::error!("a user's data key is damaged; it is put aside, and a new one takes its place");
-            storage::sessions::keep_damaged_data_key(transaction, &self.user).await?;
+        let user = &self.user;
+        if !storage::sessions::take_turn(transaction, user).await? {
+            let (_, wrapped) = DataKey::generate(&self.keys.ring, &*self.keys.random, user)?;
+            storage::sessions::insert_and_take_turn(transaction, user, &wrapped.to_string(), now).await?;
         }
-        let (_, wrapped) = DataKey::generate(&self.keys.ring, &*self.keys.random, &self.user)?;
-        storage::sessions::insert_or_find(transaction, &self.user, &wrapped.to_string(), now).await?;
-        storage::sessions::set_data_key(transaction, &self.user, &wrapped.to_string()).await?;
+        let rows = self.load(transaction).await?;
+        let damaged = rows.data_key.clone();
+        let stored = Stored::read(&self.keys, user, rows);
+        // A master key that is not given is the operator's to put right: nothing is lost yet.
+        let is_damaged = matches!(
+            stored.data_key,
+            Some(Err(EnvelopeError::NotSealed | EnvelopeError::Malformed | EnvelopeError::DoesNotOpen))
+        );
+        if !is_damaged {
+            return Ok(stored);
+        }
+        tracing::error!("a user's data key is damaged; it is put aside, and a new one takes its place");
+        storage::sessions::keep_damaged_data_key(transaction, user).await?;
+        let (_, wrapped) = DataKey::generate(&self.keys.ring, &*self.keys.random, user)?;
+        storage::sessions::replace_data_key(transaction, user, &damaged, &wrapped.to_string()).await?;
+        Ok(Stored::read(&self.keys, user, self.load(transaction).await?))
+    }
+
+    async fn load(&self, transaction: &Transaction) -> Result<UserKeyRows, Error> {
         let rows = storage::keys::load(transaction, &self.user).await?;
-        let rows = rows.ok_or_else(|| Error::Internal("a user's session vanished".into()))?;
-        Ok(Stored::read(&self.keys, &self.user, rows))
+        rows.ok_or_else(|| Error::Internal("a user's session vanished".into()))
     }
 
     /// A key that was entered by hand and is about to be replaced: it is kept like a saved one.
@@ -313,11 +335,23 @@ impl Changing {
             current = Some(row);
         }
         let row = self.row(stored, current.as_ref(), key, status, verified_at, now)?;
-        if current.is_some() {
+        if let Some(current) = &current
+            && (!self.is_the_same(stored, current, key) || !self.has_previous(transaction, now).await?)
+        {
             storage::keys::keep_current(transaction, &self.user, self.provider.id.as_str(), now).await?;
         }
         self.put(transaction, current.as_ref(), &row).await?;
         Ok(row)
+    }
+
+    fn is_the_same(&self, stored: &Stored, row: &KeyRow, key: &ApiKey) -> bool {
+        self.open(stored, &row.key, row.version).is_ok_and(|current| current.is_same_as(key))
+    }
+
+    async fn has_previous(&self, transaction: &Transaction, now: Timestamp) -> Result<bool, Error> {
+        let oldest = now.saturating_sub(KEPT_FOR).unwrap_or(Timestamp::MIN);
+        let provider = self.provider.id.as_str();
+        Ok(storage::keys::previous(transaction, &self.user, provider, oldest).await?.is_some())
     }
 
     async fn put(

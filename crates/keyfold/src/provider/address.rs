@@ -32,17 +32,7 @@ pub enum MalformedAddress {
 impl BaseAddress {
     /// Reads an `https://` address, or an `http://` one of this machine.
     pub fn parse(text: &str) -> Result<Self, MalformedAddress> {
-        let mut url = Url::parse(text.trim()).map_err(|_| MalformedAddress::NotAnAddress)?;
-        let Some(host) = url.host() else { return Err(MalformedAddress::NotAnAddress) };
-        match url.scheme() {
-            "https" => {}
-            "http" if is_loopback(&host) => {}
-            "http" => return Err(MalformedAddress::NotHttps),
-            _ => return Err(MalformedAddress::NotAnAddress),
-        }
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err(MalformedAddress::Credentials);
-        }
+        let mut url = checked(text)?;
         if url.query().is_some() || url.fragment().is_some() {
             return Err(MalformedAddress::Query);
         }
@@ -86,7 +76,23 @@ impl fmt::Debug for BaseAddress {
     }
 }
 
-fn is_loopback(host: &Host<&str>) -> bool {
+/// An `https://` address without credentials, or an `http://` one of this machine.
+pub(super) fn checked(text: &str) -> Result<Url, MalformedAddress> {
+    let url = Url::parse(text.trim()).map_err(|_| MalformedAddress::NotAnAddress)?;
+    let Some(host) = url.host() else { return Err(MalformedAddress::NotAnAddress) };
+    match url.scheme() {
+        "https" => {}
+        "http" if is_loopback(&host) => {}
+        "http" => return Err(MalformedAddress::NotHttps),
+        _ => return Err(MalformedAddress::NotAnAddress),
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(MalformedAddress::Credentials);
+    }
+    Ok(url)
+}
+
+pub(super) fn is_loopback(host: &Host<&str>) -> bool {
     match host {
         Host::Domain(name) => *name == "localhost",
         Host::Ipv4(address) => IpAddr::from(*address).is_loopback(),

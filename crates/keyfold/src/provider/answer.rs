@@ -50,6 +50,27 @@ pub(crate) struct Answer<'a> {
 }
 
 impl AnswerRule {
+    /// What is wrong with the rule itself, if anything.
+    pub(super) fn mistake(&self) -> Option<&'static str> {
+        if !(200..=599).contains(&self.status) {
+            return Some("`status` must be 200 to 599");
+        }
+        if self.pointer.is_some() != self.equals.is_some() {
+            return Some("`pointer` and `equals` go together");
+        }
+        if self.pointer.as_deref().is_some_and(|pointer| !pointer.starts_with('/')) {
+            return Some("`pointer` must begin with /, such as /error/code");
+        }
+        if self.contains.as_deref().is_some_and(str::is_empty) {
+            return Some("`contains` must not be empty");
+        }
+        let needs_why = matches!(self.means, Meaning::Limited | Meaning::Unknown);
+        if needs_why && self.why.as_deref().unwrap_or_default().is_empty() {
+            return Some("`why` must say what limits the key, in words for its owner");
+        }
+        None
+    }
+
     fn applies(&self, answer: &Answer<'_>, text: &str, json: Option<&Value>) -> bool {
         self.status == answer.status.as_u16()
             && self.contains.as_deref().is_none_or(|part| text.contains(part))
@@ -120,7 +141,5 @@ fn looks_like_a_page(text: &str) -> bool {
 
 fn speaks_of_quota(text: &str) -> bool {
     let lower = text.to_ascii_lowercase();
-    ["quota", "exceeded your", "credit", "billing", "balance", "resource_exhausted"]
-        .iter()
-        .any(|word| lower.contains(word))
+    ["quota", "credit", "billing", "balance", "resource_exhausted"].iter().any(|word| lower.contains(word))
 }

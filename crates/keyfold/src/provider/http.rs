@@ -18,6 +18,8 @@ use crate::secret::ApiKey;
 const REFUSAL_LIMIT: usize = 64 * 1024;
 /// How much of a provider's own words is passed on, in characters.
 const MESSAGE_LIMIT: usize = 300;
+/// How long a connection stays open without a request. Its buffers hold the last one, key and all.
+const IDLE_CONNECTION: Duration = Duration::from_secs(30);
 /// A run of this many letters and digits of the key in a provider's words makes them unfit to show.
 const TELLING_RUN: usize = 8;
 
@@ -117,13 +119,7 @@ impl HttpClient {
         if let Some(client) = cell.get() {
             return Ok(client);
         }
-        let builder = reqwest::Client::builder()
-            .user_agent(concat!("keyfold/", env!("CARGO_PKG_VERSION")))
-            .redirect(Policy::none())
-            .referer(false)
-            .connect_timeout(self.timeouts.connect)
-            .tcp_nodelay(true);
-        let builder = if local { builder.no_proxy() } else { builder.https_only(true) };
+        let builder = client_builder(local, self.timeouts.connect);
         let client = builder.build().map_err(|error| CallError::Unreachable(cause(error)))?;
         Ok(cell.get_or_init(|| client))
     }
@@ -229,6 +225,18 @@ impl HttpClient {
     }
 }
 
+/// What holds for every request: no redirects; to this machine never through a proxy, to others only encrypted.
+pub(super) fn client_builder(local: bool, connect: Duration) -> reqwest::ClientBuilder {
+    let builder = reqwest::Client::builder()
+        .user_agent(concat!("keyfold/", env!("CARGO_PKG_VERSION")))
+        .redirect(Policy::none())
+        .referer(false)
+        .connect_timeout(connect)
+        .pool_idle_timeout(IDLE_CONNECTION)
+        .tcp_nodelay(true);
+    if local { builder.no_proxy() } else { builder.https_only(true) }
+}
+
 #[expect(clippy::disallowed_methods, reason = "the one place where a key enters a request")]
 fn put_key(headers: &mut HeaderMap, placement: &KeyPlacement, key: &ApiKey) -> Result<(), CallError> {
     let (name, value) = match placement {
@@ -246,7 +254,7 @@ fn put_key(headers: &mut HeaderMap, placement: &KeyPlacement, key: &ApiKey) -> R
 }
 
 /// The innermost cause, without the address (which may hold a query).
-fn cause(error: reqwest::Error) -> String {
+pub(super) fn cause(error: reqwest::Error) -> String {
     let error = error.without_url();
     let mut cause: &dyn std::error::Error = &error;
     while let Some(source) = cause.source() {

@@ -55,7 +55,33 @@ pub enum Appearance {
     Wrong(String),
 }
 
+/// The shortest beginning that tells whose key it is.
+const TELLING_PREFIX: usize = 3;
+
+impl RefusedShape {
+    /// What is wrong with the form itself, if anything.
+    pub(super) fn mistake(&self) -> Option<&'static str> {
+        if self.prefix.len() < TELLING_PREFIX {
+            return Some("`prefix` must have 3 characters or more: every key that begins with it is refused");
+        }
+        self.why.is_empty().then_some("`why` must say what to use instead")
+    }
+}
+
 impl Shape {
+    /// What is wrong with the shape itself, if anything.
+    pub(super) fn mistake(&self) -> Option<&'static str> {
+        if self.exactly.is_some() && self.at_least.is_some() {
+            return Some("give `exactly` or `at_least`, not both");
+        }
+        if self.only_here && self.prefix.len() < TELLING_PREFIX {
+            return Some(
+                "`only_here` needs a `prefix` of 3 characters or more: other providers' keys of that form are refused",
+            );
+        }
+        None
+    }
+
     fn fits(&self, key: &str) -> bool {
         let Some(rest) = key.strip_prefix(self.prefix.as_str()) else { return false };
         let length_fits = self.exactly.is_none_or(|length| rest.len() == length)
@@ -113,12 +139,22 @@ pub fn appearance(registry: &Registry, provider: &Provider, key: &ApiKey) -> App
     }
 }
 
-/// Whether `text`, found where no key belongs, begins and goes on as some provider's keys do.
+/// So many letters and digits in a row, both of them, are no word: keys and tokens have such runs.
+const RANDOM_RUN: usize = 24;
+
+/// Whether `text`, found where no key belongs, has the form of some provider's keys, or of some key at all.
 pub fn looks_like_a_key(registry: &Registry, text: &str) -> bool {
-    registry.iter().any(|provider| {
-        provider.shapes.iter().any(|shape| !shape.prefix.is_empty() && shape.fits(text))
+    let known = registry.iter().any(|provider| {
+        provider.shapes.iter().any(|shape| shape.fits(text))
             || provider.refused.iter().any(|refused| text.starts_with(&refused.prefix))
-    })
+    });
+    known || text.split(|character: char| !character.is_ascii_alphanumeric()).any(is_random)
+}
+
+fn is_random(run: &str) -> bool {
+    run.len() >= RANDOM_RUN
+        && run.bytes().any(|byte| byte.is_ascii_digit())
+        && run.bytes().any(|byte| byte.is_ascii_alphabetic())
 }
 
 /// Whether a text has a form that only one provider's keys have.

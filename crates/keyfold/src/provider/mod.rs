@@ -3,10 +3,12 @@
 mod address;
 pub mod answer;
 pub mod check;
+pub mod document;
 pub mod generate;
 pub mod http;
 pub mod key_shape;
 mod registry;
+mod registry_file;
 pub mod research;
 mod server_sent_events;
 
@@ -14,5 +16,5 @@ pub use address::{BaseAddress, MalformedAddress};
 pub use answer::Verdict;
 pub use registry::{
     Check, Generate, GenerateApi, KeyPlacement, MalformedProviderId, Provider, ProviderId, Registry,
-    RegistryError,
 };
+pub use registry_file::{Mistake, RegistryError};

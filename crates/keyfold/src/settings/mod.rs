@@ -12,10 +12,11 @@ pub use catalogue::{Kind, SETTINGS, Setting};
 pub use environment::Environment;
 pub use sources::{Origin, Sources};
 
-use crate::envelope::MasterKey;
+use crate::envelope::{MasterKey, MasterKeyRing};
 use crate::mode::Mode;
 use crate::preset::Preset;
 use crate::provider::{BaseAddress, ProviderId, Registry};
+pub use crate::storage::PostgresAddress;
 
 /// One thing that is wrong with the settings, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,8 +70,18 @@ impl std::fmt::Display for SettingsError {
 pub enum DatabaseSetting {
     /// A file of its own.
     Sqlite(PathBuf),
-    /// A server; the address holds a password and is not shown.
-    Postgres,
+    /// A server.
+    Postgres(PostgresAddress),
+}
+
+impl std::fmt::Display for DatabaseSetting {
+    /// Never shows a password.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Sqlite(path) => path.display().fmt(formatter),
+            Self::Postgres(address) => address.fmt(formatter),
+        }
+    }
 }
 
 /// Where the master key comes from.
@@ -105,6 +116,40 @@ pub struct Settings {
     /// The steps of onboarding.
     pub preset: Preset,
 }
+
+/// What a start that the settings stop is held against all the same: a PostgreSQL database.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct DatabaseAccess {
+    /// Where it is.
+    pub address: PostgresAddress,
+    /// All master keys that are given; `None` if one of them is not understood.
+    pub master_keys: Option<MasterKeyRing>,
+}
+
+impl DatabaseAccess {
+    /// Reads nothing but these settings, whatever else is wrong; `None` if they name no PostgreSQL database.
+    pub fn read(sources: &Sources) -> Option<Self> {
+        // Each was told where all settings were read.
+        let mut problems = Problems::default();
+        let DatabaseSetting::Postgres(address) = read_database(sources, sources.dir(), &mut problems)? else {
+            return None;
+        };
+        let primary = read_master_key(sources, &mut problems);
+        let others = read_other_master_keys(sources, &mut problems);
+        let master_keys = match primary {
+            // One that is not understood may be the one that the database was encrypted with.
+            Some(MasterKeySetting::Given(primary)) if problems.0.is_empty() => {
+                Some(MasterKeyRing::new(primary, others))
+            }
+            _ => None,
+        };
+        Some(Self { address, master_keys })
+    }
+}
+
+/// For a value such as `${{Postgres.DATABASE_URL}}`.
+const UNRESOLVED: &str = "is a reference to another variable that the platform did not resolve";
 
 /// How to make a master key, as a remedy.
 const MAKE_MASTER_KEY: &str =
@@ -183,8 +228,34 @@ fn read_database(sources: &Sources, state_dir: &Path, problems: &mut Problems) -
         }
         return Some(DatabaseSetting::Sqlite(state_dir.join("keyfold.db")));
     };
+    if sources::is_unresolved(&url) {
+        problems.add(
+            "DATABASE_URL",
+            UNRESOLVED,
+            "give the service that Keyfold refers to the right name there, or copy the address itself",
+        );
+        return None;
+    }
     if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-        return Some(DatabaseSetting::Postgres);
+        if has_password_placeholder(&url) {
+            problems.add(
+                "DATABASE_URL",
+                "still has a placeholder where the password belongs",
+                "put the database user's password in its place, with special characters percent-encoded; whoever made the database has it, or can set a new one (Supabase: “Reset database password” in its database settings)",
+            );
+            return None;
+        }
+        return match url.parse() {
+            Ok(address) => Some(DatabaseSetting::Postgres(address)),
+            Err(why) => {
+                problems.add(
+                    "DATABASE_URL",
+                    format!("{why}"),
+                    "write it like postgres://user:password@host:5432/name?sslmode=require, with special characters of the password percent-encoded",
+                );
+                None
+            }
+        };
     }
     if production {
         problems.add(
@@ -194,17 +265,34 @@ fn read_database(sources: &Sources, state_dir: &Path, problems: &mut Problems) -
         );
         return None;
     }
-    match url.strip_prefix("sqlite:").map(|rest| rest.strip_prefix("//").unwrap_or(rest)) {
-        Some(path) if !path.is_empty() => Some(DatabaseSetting::Sqlite(sources.dir().join(path))),
-        _ => {
-            problems.add(
-                "DATABASE_URL",
-                "names neither a SQLite file nor a PostgreSQL database",
-                "write sqlite://path/to/file.db, or leave it out in local mode",
-            );
-            None
+    let path = url.strip_prefix("sqlite:").map(|rest| rest.strip_prefix("//").unwrap_or(rest));
+    let what = match path {
+        None | Some("") => "names neither a SQLite file nor a PostgreSQL database",
+        Some(path) if path.starts_with(":memory:") => {
+            "names a database in memory, in which every key would be lost at the end of the process"
         }
-    }
+        Some(path) if path.contains('?') => "has options after a `?`, and a SQLite database takes none here",
+        Some(path) => return Some(DatabaseSetting::Sqlite(sources.dir().join(path))),
+    };
+    problems.add("DATABASE_URL", what, "write sqlite://path/to/file.db, or leave it out in local mode");
+    None
+}
+
+/// Whether the password is what dashboards show in place of it: `[YOUR-PASSWORD]` (Supabase), `<password>`, or
+/// asterisks.
+fn has_password_placeholder(url: &str) -> bool {
+    // Some programs percent-encode what they are given.
+    const BRACKETS: [(&str, &str); 5] = [("[", "]"), ("%5B", "%5D"), ("<", ">"), ("%3C", "%3E"), ("{", "}")];
+    const NAMES: [&str; 4] = ["your-password", "your_password", "your-db-password", "your_db_password"];
+    let Some((_, rest)) = url.split_once("://") else { return false };
+    let Some((user, _)) = rest.rsplit_once('@') else { return false };
+    let Some((_, password)) = user.split_once(':') else { return false };
+    let within = |(open, close)| password.strip_prefix(open)?.strip_suffix(close);
+    let bracketed = BRACKETS.into_iter().find_map(within);
+    let is = |name: &str| bracketed.unwrap_or(password).eq_ignore_ascii_case(name);
+    let is_masked = !password.is_empty() && password.chars().all(|character| character == '*');
+    // Without brackets, `password` is a bad one, but one.
+    is_masked || NAMES.into_iter().any(is) || (bracketed.is_some() && is("password"))
 }
 
 fn read_master_key(sources: &Sources, problems: &mut Problems) -> Option<MasterKeySetting> {
@@ -239,7 +327,11 @@ fn parse_master_key(
     text: &str,
     problems: &mut Problems,
 ) -> Option<Arc<MasterKey>> {
-    let parsed = if text.starts_with("awskms:") {
+    let text = sources::unquoted(text);
+    let parsed = if sources::is_unresolved(text) {
+        problems.add(name, UNRESOLVED, MAKE_MASTER_KEY);
+        return None;
+    } else if text.starts_with("awskms:") {
         problems.add(
             name,
             "names a key of AWS KMS, which this build of Keyfold cannot use",
@@ -272,10 +364,37 @@ fn parse_master_key(
 }
 
 fn read_registry(sources: &Sources, problems: &mut Problems) -> Option<Registry> {
+    let mut registry = read_providers_file(sources, problems);
+    for (written, variable, text) in sources.base_addresses() {
+        // Where the file is not right, it is not known which providers there are.
+        let id =
+            registry.as_ref().map(|registry| id_of(registry, &written).ok_or_else(|| join_ids(registry)));
+        if let Some(Err(known)) = id {
+            problems.add(
+                &variable,
+                "is for a provider that Keyfold does not know",
+                format!("use one of {known}"),
+            );
+            continue;
+        }
+        match (BaseAddress::parse(&text), id) {
+            (Ok(address), Some(Ok(id))) => {
+                registry = registry.map(|registry| registry.with_address(&id, address));
+            }
+            (Ok(_), _) => {}
+            (Err(why), _) => problems.add(&variable, why.to_string(), "correct it, or leave it out"),
+        }
+    }
+    registry
+}
+
+/// The built-in providers, with what `KEYFOLD_PROVIDERS_FILE` adds and changes.
+fn read_providers_file(sources: &Sources, problems: &mut Problems) -> Option<Registry> {
     const FILE: &str = "KEYFOLD_PROVIDERS_FILE";
-    let extra = match sources.path(FILE) {
+    let file = sources.path(FILE);
+    let extra = match &file {
         None => None,
-        Some(path) => match std::fs::read_to_string(&path) {
+        Some(path) => match std::fs::read_to_string(path) {
             Ok(text) => Some(text),
             Err(error) => {
                 problems.add(
@@ -287,32 +406,20 @@ fn read_registry(sources: &Sources, problems: &mut Problems) -> Option<Registry>
             }
         },
     };
-    let mut registry = match Registry::from_toml(extra.as_deref()) {
-        Ok(registry) => registry,
+    match Registry::from_toml(extra.as_deref()) {
+        Ok(registry) => Some(registry),
         Err(error) => {
-            problems.add(
-                FILE,
-                format!("has a mistake: {error}"),
-                "correct the file; its form is described in docs/providers.md",
-            );
-            return None;
-        }
-    };
-    for (written, variable, text) in sources.base_addresses() {
-        let Some(id) = id_of(&registry, &written) else {
-            problems.add(
-                &variable,
-                "is for a provider that Keyfold does not know",
-                format!("use one of {}", join_ids(&registry)),
-            );
-            continue;
-        };
-        match BaseAddress::parse(&text) {
-            Ok(address) => registry = registry.with_address(&id, address),
-            Err(why) => problems.add(&variable, why.to_string(), "correct it, or leave it out"),
+            let file = file.map(|path| path.display().to_string()).unwrap_or_default();
+            for mistake in error.0 {
+                problems.add(
+                    FILE,
+                    format!("names the file {file}, which has a mistake: {mistake}"),
+                    "correct the file; its form is described in docs/providers.md",
+                );
+            }
+            None
         }
     }
-    Some(registry)
 }
 
 /// No shell takes a `-` in a variable's name, so there it is written `_`.

@@ -41,8 +41,23 @@ impl Sources {
     /// Reads all sources. `dir` is the working directory, to which relative paths refer.
     pub fn load(process: Environment, dir: &Path) -> Result<Self, SettingsError> {
         let mut problems = Problems::default();
-        refuse_unreadable(&process, &mut problems);
-        let toml = read_settings_file(dir, &mut problems);
+        match Self::read(process, dir, &mut problems) {
+            Some(sources) => problems.into_result().map(|()| sources),
+            None => Err(SettingsError(problems)),
+        }
+    }
+
+    /// The same; what is wrong is added to `problems`.
+    ///
+    /// `None` if some value is unclear, so that it would be wrong to call a setting missing. A name that is no
+    /// setting makes none unclear.
+    pub fn read(process: Environment, dir: &Path, problems: &mut Problems) -> Option<Self> {
+        let before = problems.0.len();
+        refuse_unreadable(&process, problems);
+        let mut is_clear = problems.0.len() == before;
+        let toml = read_settings_file(dir, problems);
+        is_clear &= toml.is_some();
+        let toml = toml.unwrap_or_default();
         let from_toml =
             |name: &str| toml.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
         let backend_env_file =
@@ -51,16 +66,20 @@ impl Sources {
                 None if dir.join("backend").is_dir() => dir.join("backend/.env"),
                 None => dir.join(".env"),
             };
-        let set_by_process =
-            ["DEBUG", "DEPLOY_ENV"].into_iter().any(|name| process.get(name).is_some_and(is_set));
+        let of_process = |name| process.get(name).filter(|value| is_set(value)).map(unquoted);
+        let (debug, deploy_env) = (of_process("DEBUG"), of_process("DEPLOY_ENV"));
+        let set_by_process = debug.or(deploy_env).is_some();
         let mut env_file = None;
         let decided = if set_by_process {
-            mode::decide(process.get("DEBUG"), process.get("DEPLOY_ENV")).map(|mode| (mode, Origin::Process))
+            mode::decide(debug, deploy_env).map(|mode| (mode, Origin::Process))
         } else {
-            env_file = read_env_file(&backend_env_file, &mut problems);
-            let variable =
-                |name| env_file.as_ref().and_then(|file| file.get(name)).filter(|value| is_set(value));
-            let (debug, deploy_env) = (variable("DEBUG"), variable("DEPLOY_ENV"));
+            env_file = read_env_file(&backend_env_file, problems);
+            is_clear &= env_file.is_some();
+            let of_file = |name| {
+                let value = env_file.as_ref().and_then(|file| file.get(name));
+                value.filter(|value| is_set(value)).map(unquoted)
+            };
+            let (debug, deploy_env) = (of_file("DEBUG"), of_file("DEPLOY_ENV"));
             let origin = if debug.or(deploy_env).is_some() { Origin::EnvFile } else { Origin::Default };
             mode::decide(debug, deploy_env).map(|mode| (mode, origin))
         };
@@ -72,17 +91,17 @@ impl Sources {
                     format!("is `{}`, which is neither yes nor no", unclear.value),
                     "use one of 1, true, yes, on or 0, false, no, off, or leave it empty",
                 );
-                return Err(SettingsError(problems));
+                return None;
             }
         };
         if mode == Mode::Production {
             env_file = None;
         } else if set_by_process {
-            env_file = read_env_file(&backend_env_file, &mut problems);
+            env_file = read_env_file(&backend_env_file, problems);
+            is_clear &= env_file.is_some();
         }
-        let sources =
-            Self { dir: dir.to_owned(), process, env_file, toml, backend_env_file, mode, mode_origin };
-        problems.into_result().map(|()| sources)
+        let dir = dir.to_owned();
+        is_clear.then_some(Self { dir, process, env_file, toml, backend_env_file, mode, mode_origin })
     }
 
     /// Local or production; nothing else reads the two variables that decide it.
@@ -128,7 +147,7 @@ impl Sources {
         value
             .or_else(|| from_env_file().filter(|value| is_set(value)))
             .or_else(|| from_toml().filter(|value| is_set(value)))
-            .map(str::trim)
+            .map(unquoted)
     }
 
     /// A secret's value, given itself or as `…_FILE`; a file that cannot be read is a problem.
@@ -211,13 +230,27 @@ impl Sources {
 
 /// Empty counts as unset.
 fn is_set(value: &str) -> bool {
-    !value.trim().is_empty()
+    !unquoted(value).is_empty()
 }
 
 /// A file that holds one secret; white space around it does not count.
 pub(super) fn read_secret_file(path: &Path) -> io::Result<Zeroizing<String>> {
     let text = Zeroizing::new(std::fs::read_to_string(path)?);
-    Ok(Zeroizing::new(text.trim().to_owned()))
+    Ok(Zeroizing::new(unquoted(&text).to_owned()))
+}
+
+/// A value as it was meant: without white space around it, and without the quotes that a `.env` file needs and
+/// platforms and `docker --env-file` take for a part of the value. No setting begins and ends with a quote.
+pub(super) fn unquoted(value: &str) -> &str {
+    let value = value.trim();
+    let without = |quote| value.strip_prefix(quote)?.strip_suffix(quote);
+    without('"').or_else(|| without('\'')).map_or(value, str::trim)
+}
+
+/// Whether a value still is a reference that the platform should have replaced: `${{Postgres.DATABASE_URL}}`,
+/// `${DATABASE_URL}` or `$DATABASE_URL`.
+pub(super) fn is_unresolved(value: &str) -> bool {
+    value.starts_with('$') || value.contains("${")
 }
 
 /// A value that is no text is unclear, and an unclear setting is never taken for an unset one.
@@ -244,18 +277,19 @@ fn read_env_file(path: &Path, problems: &mut Problems) -> Option<EnvFile> {
         .ok()
 }
 
-fn read_settings_file(dir: &Path, problems: &mut Problems) -> Vec<(String, Zeroizing<String>)> {
+/// `None` if a value in it is unclear.
+fn read_settings_file(dir: &Path, problems: &mut Problems) -> Option<Vec<(String, Zeroizing<String>)>> {
     let path = dir.join(SETTINGS_FILE);
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => Zeroizing::new(text),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return vec![],
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Some(vec![]),
         Err(error) => {
             problems.add(
                 SETTINGS_FILE,
                 format!("cannot be read ({error})"),
                 "make it readable, or remove it",
             );
-            return vec![];
+            return None;
         }
     };
     let table: toml::Table = match toml::from_str(&text) {
@@ -270,20 +304,24 @@ fn read_settings_file(dir: &Path, problems: &mut Problems) -> Vec<(String, Zeroi
                 format!("is not TOML: line {line}: {}", error.message()),
                 "correct that line",
             );
-            return vec![];
+            return None;
         }
     };
-    let mut values = vec![];
+    let (mut values, mut is_clear) = (vec![], true);
     for (key, value) in table {
         match variable_of(&key) {
-            Some(name) => match as_text(&value) {
-                Some(text) => values.push((name, Zeroizing::new(text))),
-                None => problems.add(
+            Some(name) => {
+                if let Some(text) = as_text(&value) {
+                    values.push((name, Zeroizing::new(text)));
+                    continue;
+                }
+                is_clear = false;
+                problems.add(
                     SETTINGS_FILE,
                     format!("has `{key}` with a value of the wrong kind"),
                     "write a text, a number, true or false, or a list of texts",
-                ),
-            },
+                );
+            }
             None if key == "debug" || key == "deploy_env" => problems.add(
                 SETTINGS_FILE,
                 format!("has `{key}`, which decides the mode and may not stand in a file"),
@@ -296,7 +334,7 @@ fn read_settings_file(dir: &Path, problems: &mut Problems) -> Vec<(String, Zeroi
             ),
         }
     }
-    values
+    is_clear.then_some(values)
 }
 
 /// `master_key` is `KEYFOLD_MASTER_KEY`, `port` is `PORT`, `master_key_file` is `KEYFOLD_MASTER_KEY_FILE`.

@@ -152,6 +152,61 @@ mod the_mode {
     }
 
     #[test]
+    fn quotes_around_either_variable_do_not_count() {
+        // `docker --env-file` and platforms keep them, and so does a `.env` line with two pairs.
+        let debugs = [
+            (None, false),
+            (Some("\"\""), false),
+            (Some("''"), false),
+            (Some("\" \""), false),
+            (Some("\"false\""), false),
+            (Some("'0'"), false),
+            (Some("\"true\""), true),
+            (Some("'Yes'"), true),
+            (Some(" \"1\" "), true),
+        ];
+        let places = [
+            (None, false),
+            (Some("\"\""), false),
+            (Some("''"), false),
+            (Some("\"local\""), false),
+            (Some("'local'"), false),
+            (Some("\" local \""), false),
+            (Some("\"render\""), true),
+            (Some("'heroku'"), true),
+        ];
+        let says_something =
+            |value: Option<&str>| value.is_some_and(|value| value.contains(char::is_alphanumeric));
+        for (debug, is_debug) in debugs {
+            for (place, is_deployed) in places {
+                let mode = if is_deployed && !is_debug { Mode::Production } else { Mode::Local };
+                let is_set = says_something(debug) || says_something(place);
+                let here = (debug, place);
+                let origin = if is_set { Origin::Process } else { Origin::Default };
+                assert_eq!(decided(here, (None, None)).unwrap(), (mode, origin), "{here:?}");
+                // Once the file's own quotes are off, the value has quotes still.
+                let [debug, place] = [debug, place].map(|value| {
+                    value.map(|value| {
+                        &*Box::leak(
+                            format!("`{value}`")
+                                .replace('`', if value.contains('"') { "'" } else { "\"" })
+                                .into_boxed_str(),
+                        )
+                    })
+                });
+                let origin = if is_set { Origin::EnvFile } else { Origin::Default };
+                assert_eq!(decided((None, None), (debug, place)).unwrap(), (mode, origin), "{here:?}");
+                // Quotes with nothing in them leave the decision to the file.
+                let from_file = decided(here, (None, Some("render"))).unwrap();
+                let expected =
+                    if is_set { (mode, Origin::Process) } else { (Mode::Production, Origin::EnvFile) };
+                assert_eq!(from_file, expected, "{here:?}");
+            }
+        }
+        one_complaint(decided((Some("\"maybe\""), None), (None, None)), "DEBUG", &["is `maybe`"]);
+    }
+
+    #[test]
     fn an_unclear_boolean_is_named_with_its_value() {
         for value in ["maybe", "2", "truee", "y"] {
             let parts = [value, "true", "false"];
@@ -278,7 +333,7 @@ mod the_sources {
         let settings = read_in(folder.path(), &variables).unwrap();
         assert_eq!((settings.mode, settings.preset), (Mode::Production, Preset::Alwrity));
         assert_eq!(settings.state_dir, folder.path().join("from-toml"));
-        assert_eq!(settings.database, DatabaseSetting::Postgres);
+        assert_eq!(settings.database, DatabaseSetting::Postgres(url.parse().unwrap()));
     }
 
     #[test]
@@ -571,6 +626,16 @@ mod keyfold_toml {
         for part in ["4 settings", "`debug`", "`nonsense`", "`state_dir`", "line 1"] {
             assert!(message.contains(part), "{part}: {message}");
         }
+        // A name that is no setting leaves the others clear; a value of the wrong kind does not.
+        let with = |text: &str| {
+            let folder = super::folder(&[("keyfold.toml", text)]);
+            let mut problems = Problems::default();
+            let sources = Sources::read(Environment::default(), folder.path(), &mut problems);
+            (sources.is_some(), problems.0.len())
+        };
+        assert_eq!(with("debug = true\nnonsense = 1\nonboarding = 'x'\n"), (true, 2));
+        assert_eq!(with("state_dir = 1.5\n"), (false, 1));
+        assert_eq!(with("state_dir\n"), (false, 1));
         // An unclear mode hides nothing of it.
         let (named, _) = complaints(load(folder.path(), &[("DEBUG", "x")]));
         assert_eq!(named, ["keyfold.toml", "keyfold.toml", "keyfold.toml", "DEBUG"]);
@@ -593,7 +658,7 @@ mod the_database {
         assert_eq!(database("sqlite:///var/lib/k.db"), DatabaseSetting::Sqlite("/var/lib/k.db".into()));
         assert_eq!(database("sqlite:k.db"), sqlite("k.db"));
         for url in ["postgres://u:p@h/d", "postgresql://u:p@h:5432/d?sslmode=require"] {
-            assert_eq!(database(url), DatabaseSetting::Postgres);
+            assert_eq!(database(url), DatabaseSetting::Postgres(url.parse().unwrap()));
         }
         for url in
             ["mysql://u:S3CR3T@h/d", "sqlite://", "sqlite:", "S3CR3T", "postgress://S3CR3T@h/d", "/a/k.db"]
@@ -604,6 +669,16 @@ mod the_database {
                 &["sqlite://", "PostgreSQL"],
             );
         }
+        // Nobody wants a file of such a name.
+        for (url, what) in [
+            ("sqlite::memory:", "in memory"),
+            ("sqlite://:memory:", "in memory"),
+            ("sqlite::memory:?cache=shared", "in memory"),
+            ("sqlite://S3CR3T.db?mode=ro", "options"),
+            ("sqlite:k.db?", "options"),
+        ] {
+            one_complaint(read_in(dir, &[("DATABASE_URL", url)]), "DATABASE_URL", &[what, "sqlite://path"]);
+        }
     }
 
     #[test]
@@ -612,12 +687,123 @@ mod the_database {
         let with =
             |url| [("DEPLOY_ENV", "render"), ("KEYFOLD_MASTER_KEY", key.as_str()), ("DATABASE_URL", url)];
         for url in ["postgres://u:p@h/d", "postgresql://u:p@h/d"] {
-            assert_eq!(read(&with(url)).unwrap().database, DatabaseSetting::Postgres);
+            assert_eq!(read(&with(url)).unwrap().database, DatabaseSetting::Postgres(url.parse().unwrap()));
         }
         for url in ["sqlite://S3CR3T.db", "mysql://u:S3CR3T@h/d", "S3CR3T"] {
             one_complaint(read(&with(url)), "DATABASE_URL", &["postgres://", "postgresql://"]);
         }
         one_complaint(read(&with("")), "DATABASE_URL", &["missing", "postgres://user:password@host"]);
+        one_complaint(read(&with("\"\"")), "DATABASE_URL", &["missing"]);
+        for url in [
+            "${{Postgres.DATABASE_URL}}",
+            "${{ Postgres.DATABASE_URL }}",
+            "${DATABASE_URL}",
+            "$DATABASE_URL",
+            "postgres://${PGUSER}:S3CR3T@${PGHOST}/db",
+        ] {
+            one_complaint(read(&with(url)), "DATABASE_URL", &["did not resolve"]);
+        }
+        for url in
+            ["jdbc:postgresql://h/d?password=S3CR3T", "postgresql+asyncpg://u:S3CR3T@h/d", "h:5432/S3CR3T"]
+        {
+            one_complaint(read(&with(url)), "DATABASE_URL", &["begins with postgres://"]);
+        }
+        one_complaint(
+            read(&with("postgres://u:S3CR3T@h/d?sslmode=on")),
+            "DATABASE_URL",
+            &["sslmode", "verify-full"],
+        );
+        one_complaint(read(&with("postgres://")), "DATABASE_URL", &["names no host"]);
+    }
+
+    #[test]
+    fn a_placeholder_for_the_password_is_named() {
+        for password in [
+            "[YOUR-PASSWORD]",
+            "[your-password]",
+            "%5BYOUR-PASSWORD%5D",
+            "[YOUR_PASSWORD]",
+            "[YOUR-DB-PASSWORD]",
+            "[PASSWORD]",
+            "<password>",
+            "{password}",
+            "YOUR_PASSWORD",
+            "your-password",
+            "********",
+        ] {
+            let url = format!("postgresql://postgres.ref:{password}@db.ref.supabase.co:5432/postgres");
+            for quoted in [url.clone(), format!("\"{url}\"")] {
+                let parts = ["placeholder where the password belongs", "put the database user's password"];
+                one_complaint(read(&[("DATABASE_URL", &quoted)]), "DATABASE_URL", &parts);
+            }
+        }
+        for password in ["password", "[S3CR3T]", "your-password1", "*a*", "", "%5Bpassword"] {
+            let url = format!("postgres://u:{password}@h/d");
+            let settings = read(&[("DATABASE_URL", &url)]).unwrap_or_else(|error| panic!("{url}: {error}"));
+            assert!(matches!(settings.database, DatabaseSetting::Postgres(_)), "{url}");
+        }
+        read(&[("DATABASE_URL", "postgres://[2001:db8::1]:5432/d")]).unwrap();
+    }
+
+    #[test]
+    fn its_address_and_the_master_keys_are_read_whatever_else_is_wrong() {
+        let key = BASE64.encode(&KEY);
+        let access = |variables: &[(&str, &str)]| {
+            let folder = folder(&[]);
+            DatabaseAccess::read(&load(folder.path(), variables).unwrap())
+        };
+        let url = ("DATABASE_URL", "postgres://u:S3CR3T@h/d");
+        let master_key = ("KEYFOLD_MASTER_KEY", key.as_str());
+        let wrong = [
+            ("KEYFOLD_ONBOARDING", "x"),
+            ("KEYFOLD_PROVIDERS_FILE", "nosuch.toml"),
+            ("KEYFOLD_PROVIDER_EXA_BASE_URL", "x"),
+            ("RENDER", "true"),
+        ];
+        let found = access(&[&[url, master_key], &wrong[..]].concat()).unwrap();
+        assert_eq!(found.address, url.1.parse().unwrap());
+        assert_eq!(found.master_keys.as_ref().unwrap().ids(), [MasterKey::parse(&key).unwrap().id()]);
+        let shown = format!("{found:?}");
+        assert!(!shown.contains(SECRET) && !shown.contains(&key), "{shown}");
+        // Which keys are given is unclear, and the address is not.
+        for unclear in [
+            vec![url],
+            vec![url, ("KEYFOLD_MASTER_KEY", "x")],
+            vec![url, master_key, ("KEYFOLD_OTHER_MASTER_KEYS", "x")],
+        ] {
+            assert!(access(&unclear).unwrap().master_keys.is_none());
+        }
+        for none in ["", "sqlite://k.db", "postgres://", "mysql://h/d", "postgres://u:[YOUR-PASSWORD]@h/d"] {
+            assert!(access(&[("DATABASE_URL", none), master_key]).is_none(), "{none}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_taken_as_platforms_give_them() {
+        let key = BASE64.encode(&KEY);
+        for url in [
+            // Render, inside and outside of its network.
+            "postgresql://keyfold_user:S3CR3T@dpg-abc123def456-a/keyfold",
+            "postgresql://keyfold_user:S3CR3T@dpg-abc123def456-a.oregon-postgres.render.com/keyfold",
+            // Heroku.
+            "postgres://uabc123:pS3CR3T@ec2-52-3-4-5.compute-1.amazonaws.com:5432/d1abc23def",
+            // Railway, inside and through its proxy.
+            "postgresql://postgres:S3CR3T@postgres.railway.internal:5432/railway",
+            "postgresql://postgres:S3CR3T@viaduct.proxy.rlwy.net:12345/railway",
+            // Others that people bring along.
+            "postgresql://u:S3CR3T@ep-x-1.eu-central-1.aws.neon.tech/neondb?sslmode=require&channel_binding=require",
+            "postgresql://postgres.ref:S3CR3T@aws-0-eu-central-1.pooler.supabase.com:5432/postgres",
+            "postgres://u:p%40%2FS3CR3T@[2001:db8::1]:5432/d?sslmode=verify-full",
+            // As they are pasted.
+            " \"postgres://u:S3CR3T@h/d\"\n",
+            "'postgres://u:S3CR3T@h/d'",
+        ] {
+            let variables =
+                [("DEPLOY_ENV", "render"), ("KEYFOLD_MASTER_KEY", key.as_str()), ("DATABASE_URL", url)];
+            let settings = read(&variables).unwrap_or_else(|error| panic!("{url}: {error}"));
+            assert!(matches!(settings.database, DatabaseSetting::Postgres(_)), "{url}");
+            assert!(!format!("{settings:?} {}", settings.database).contains(SECRET), "{url}");
+        }
     }
 }
 
@@ -639,9 +825,12 @@ mod the_master_key {
             HEXLOWER.encode(&KEY),
             HEXUPPER.encode(&KEY),
             format!("  {}\n", HEXUPPER.encode(&KEY)),
+            format!("\"{}\"", BASE64.encode(&KEY)),
+            format!(" '{}' \r\n", HEXLOWER.encode(&KEY)),
+            format!("\"{}\n\"", BASE64URL_NOPAD.encode(&KEY)),
         ];
         let distinct: BTreeSet<&str> = forms.iter().map(|form| form.trim()).collect();
-        assert_eq!(distinct.len(), 6, "the forms must differ for this test to mean anything");
+        assert_eq!(distinct.len(), 9, "the forms must differ for this test to mean anything");
         for form in &forms {
             assert_eq!(key(form).unwrap(), expected, "{form}");
             let folder = folder(&[("master.key", &format!("{form}\n"))]);
@@ -660,7 +849,8 @@ mod the_master_key {
         let downwards: Vec<u8> = (0..32).rev().collect();
         let steps: Vec<u8> = (0..32_u8).map(|n| n.wrapping_mul(7)).collect();
         let upwards: Vec<u8> = (0..32).collect();
-        let cases: [(&str, String); 19] = [
+        let halves = [&KEY[..16], &KEY[..16]].concat();
+        let cases: Vec<(&str, String)> = vec![
             ("neither base64 nor", SECRET.repeat(6) + "!"),
             ("neither base64 nor", format!("{}%", BASE64_NOPAD.encode(&KEY))),
             ("too short", BASE64.encode(&KEY[..31])),
@@ -681,7 +871,34 @@ mod the_master_key {
             // NIST SP 800-38A and the hash of nothing.
             ("weak", "603deb1015ca71be2b73aef0857d77811f352c073b6108d72d9810a30914dff4".into()),
             ("weak", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855".into()),
+            // What is pasted from documentation and tutorials.
+            ("weak", "deadbeef".repeat(8)),
+            ("weak", "0123456789abcdef".repeat(4)),
+            ("weak", "00112233445566778899aabbccddeeff".repeat(2)),
+            ("weak", HEXLOWER.encode(&halves)),
+            ("weak", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=".into()),
+            ("weak", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=".into()),
+            ("weak", "hJtXIZ2uSN5kbQfbtTNWbpdmhkV8FJG-Onbc6mxCcYg".into()),
+            ("weak", "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60".into()),
+            // The SHA-256 of `password` and of `changeme`.
+            ("weak", "5e884898da28047151d0e56f8dc6292773603d0d6aabbdd62a11ef721d1542d8".into()),
+            ("weak", "057ba03d6c44104863dc7361fe4578965d1887360f90a0895882e58a6248fc86".into()),
+            ("too short", "changeme".repeat(4)),
+            ("too short", "550e8400-e29b-41d4-a716-446655440000".into()),
+            // Words that happen to be base64 of the right length.
+            ("weak", "change-me-to-a-long-random-string-in-prod-0".into()),
+            ("weak", "our-very-long-production-phrase-of-acme-ink".into()),
+            ("weak", "OUR/VERY/LONG/PRODUCTION/PHRASE/OF/ACME/INQ".into()),
+            ("weak", "MySuperPasswordForAcmeIncorporatedProd12344".into()),
+            ("weak", "Change-Me-xQ7Zt0vB4nK9wLs2Ry5uHd8jFg1mPc3eA".into()),
         ];
+        for reference in ["${{shared.KEYFOLD_MASTER_KEY}}", "$KEYFOLD_MASTER_KEY"] {
+            one_complaint(
+                key(reference),
+                "KEYFOLD_MASTER_KEY",
+                &["did not resolve", "keyfold master-key generate"],
+            );
+        }
         for (why, text) in &cases {
             let parts = [*why, "keyfold master-key generate"];
             one_complaint(key(text), "KEYFOLD_MASTER_KEY", &parts);
@@ -783,6 +1000,29 @@ mod the_providers {
         );
     }
 
+    #[test]
+    fn every_mistake_in_it_is_told_with_the_file_and_the_line() {
+        let text = format!("{OWN}key_header = 'connection'\n[gemini]\naddress = 'http://eu.example'\n");
+        let told = with_file(&text).unwrap_err().0.0;
+        assert_eq!(told.len(), 2, "{told:?}");
+        for (problem, part) in
+            told.iter().zip(["line 7, [gemini] `address`", "line 5, [my-models] `key_header`"])
+        {
+            assert_eq!(problem.variable, "KEYFOLD_PROVIDERS_FILE");
+            assert!(problem.what.contains("providers.toml") && problem.what.contains(part), "{problem:?}");
+            assert!(problem.remedy.contains("docs/providers.md"), "{problem:?}");
+        }
+    }
+
+    #[test]
+    fn no_provider_gets_a_variable_of_keyfolds_own() {
+        let file_forms = SETTINGS.iter().map(|setting| format!("{}_FILE", setting.name));
+        for name in SETTINGS.iter().map(|setting| setting.name.to_owned()).chain(file_forms) {
+            let text = OWN.replace("MY_MODELS_KEY", &name);
+            one_complaint(with_file(&text), "KEYFOLD_PROVIDERS_FILE", &[&name, "[my-models] `variable`"]);
+        }
+    }
+
     fn address(name: &str, value: &str) -> Result<(String, Option<String>), SettingsError> {
         let settings = read(&[(name, value)])?;
         let provider = settings.registry.get("openai").unwrap();
@@ -822,6 +1062,16 @@ mod the_providers {
         one_complaint(read(&[(name, "https://x.example")]), name, &["openai", "gemini", "does not know"]);
         let folder = folder(&[(".env", "KEYFOLD_PROVIDER_OPENIA_BASE_URL=https://x.example\n")]);
         one_complaint(read_in(folder.path(), &[]), name, &["openai"]);
+    }
+
+    #[test]
+    fn a_file_that_is_not_right_does_not_hide_an_address_that_is_not() {
+        let (exa, mine) = ("KEYFOLD_PROVIDER_EXA_BASE_URL", "KEYFOLD_PROVIDER_MINE_BASE_URL");
+        let variables =
+            [("KEYFOLD_PROVIDERS_FILE", "nosuch.toml"), (exa, "nowhere"), (mine, "https://x.example")];
+        let (named, message) = complaints(read(&variables));
+        // The other provider may be one of the file.
+        assert_eq!(named, ["KEYFOLD_PROVIDERS_FILE", exa], "{message}");
     }
 
     #[test]

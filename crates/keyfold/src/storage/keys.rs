@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use super::Kind::{Integer, Text, Time};
 use super::{Connection, Row, Statement, StorageError, Value, statement};
 use crate::user::UserId;
 
@@ -19,6 +20,20 @@ pub(crate) struct KeyRow {
     pub(crate) last_verified_at: Option<Timestamp>,
 }
 
+/// One saved key among all that there were. Versions begin at 1 again after a key was deleted, so the moment of the
+/// first one belongs to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct KeyVersion {
+    pub(crate) version: i64,
+    pub(crate) created_at: Timestamp,
+}
+
+impl KeyRow {
+    pub(crate) fn identity(&self) -> KeyVersion {
+        KeyVersion { version: self.version, created_at: self.created_at }
+    }
+}
+
 /// The version before the current one.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct PreviousKeyRow {
@@ -33,66 +48,70 @@ pub(crate) struct PreviousKeyRow {
 pub(crate) struct UserKeyRows {
     /// Wrapped.
     pub(crate) data_key: String,
+    pub(crate) suspended_at: Option<Timestamp>,
     pub(crate) keys: Vec<KeyRow>,
 }
 
-const LOAD: Statement = statement(
-    "keys.load",
-    "SELECT s.data_key, k.provider, k.key, k.version, k.status, k.created_at, k.updated_at, k.last_used_at, \
-     k.last_verified_at FROM onboarding_sessions s LEFT JOIN api_keys k ON k.session_id = s.id \
-     WHERE s.user_id = $1 ORDER BY k.provider",
-);
+/// The one statement of a look-up: public for benchmarks.
+pub const LOOK_UP: &str = "SELECT s.data_key, k.provider, k.key, k.version, k.status, k.created_at, k.updated_at, k.last_used_at, \
+     k.last_verified_at, s.suspended_at FROM onboarding_sessions s LEFT JOIN api_keys k ON k.session_id = s.id \
+     WHERE s.user_id = $1 ORDER BY k.provider";
+const LOAD: Statement = statement(LOOK_UP, &[Text]);
 const INSERT: Statement = statement(
-    "keys.insert",
     "INSERT INTO api_keys (session_id, provider, key, version, status, created_at, updated_at, last_verified_at) \
      SELECT id, $2, $3, $4, $5, $6, $6, $7 FROM onboarding_sessions WHERE user_id = $1 \
      ON CONFLICT (session_id, provider) DO NOTHING",
+    &[Text, Text, Text, Integer, Text, Time, Time],
 );
 const REPLACE: Statement = statement(
-    "keys.replace",
     "UPDATE api_keys SET key = $3, version = $4, status = $5, updated_at = $6, last_verified_at = $7, \
      last_used_at = NULL WHERE provider = $2 AND version = $8 \
      AND session_id = (SELECT id FROM onboarding_sessions WHERE user_id = $1)",
+    &[Text, Text, Text, Integer, Text, Time, Time, Integer],
 );
 const KEEP: Statement = statement(
-    "keys.keep",
     "INSERT INTO api_key_versions (session_id, provider, key, version, status, replaced_at) \
      SELECT k.session_id, k.provider, k.key, k.version, k.status, $3 FROM api_keys k \
      JOIN onboarding_sessions s ON s.id = k.session_id WHERE s.user_id = $1 AND k.provider = $2 \
      ON CONFLICT (session_id, provider) DO UPDATE SET key = excluded.key, version = excluded.version, \
      status = excluded.status, replaced_at = excluded.replaced_at",
+    &[Text, Text, Time],
 );
 const PREVIOUS: Statement = statement(
-    "keys.previous",
     "SELECT v.key, v.version, v.status FROM api_key_versions v JOIN onboarding_sessions s ON s.id = v.session_id \
      WHERE s.user_id = $1 AND v.provider = $2 AND v.replaced_at > $3",
+    &[Text, Text, Time],
 );
 const REMOVE_CURRENT: Statement = statement(
-    "keys.remove_current",
     "DELETE FROM api_keys WHERE provider = $2 \
      AND session_id = (SELECT id FROM onboarding_sessions WHERE user_id = $1)",
+    &[Text, Text],
 );
 const REMOVE_PREVIOUS: Statement = statement(
-    "keys.remove_previous",
     "DELETE FROM api_key_versions WHERE provider = $2 \
      AND session_id = (SELECT id FROM onboarding_sessions WHERE user_id = $1)",
+    &[Text, Text],
 );
-const WIPE_EXPIRED: Statement =
-    statement("keys.wipe_expired", "DELETE FROM api_key_versions WHERE replaced_at <= $1");
+const WIPE_EXPIRED: Statement = statement("DELETE FROM api_key_versions WHERE replaced_at <= $1", &[Time]);
+const WIPE_EXPIRED_OF_USER: Statement = statement(
+    "DELETE FROM api_key_versions WHERE replaced_at <= $2 \
+     AND session_id = (SELECT id FROM onboarding_sessions WHERE user_id = $1)",
+    &[Text, Time],
+);
 const SET_STATUS: Statement = statement(
-    "keys.set_status",
     "UPDATE api_keys SET status = $4, last_verified_at = COALESCE($5, last_verified_at) \
      WHERE provider = $2 AND version = $3 \
-     AND session_id = (SELECT id FROM onboarding_sessions WHERE user_id = $1)",
+     AND created_at = $6 AND session_id = (SELECT id FROM onboarding_sessions WHERE user_id = $1)",
+    &[Text, Text, Integer, Text, Time, Time],
 );
 const SET_USED: Statement = statement(
-    "keys.set_used",
     "UPDATE api_keys SET last_used_at = $4 WHERE provider = $2 AND version = $3 \
-     AND session_id = (SELECT id FROM onboarding_sessions WHERE user_id = $1)",
+     AND created_at = $5 AND session_id = (SELECT id FROM onboarding_sessions WHERE user_id = $1)",
+    &[Text, Text, Integer, Time, Time],
 );
 
 #[cfg(test)]
-pub(super) const ALL: [Statement; 10] = [
+pub(super) const ALL: [Statement; 11] = [
     LOAD,
     INSERT,
     REPLACE,
@@ -101,6 +120,7 @@ pub(super) const ALL: [Statement; 10] = [
     REMOVE_CURRENT,
     REMOVE_PREVIOUS,
     WIPE_EXPIRED,
+    WIPE_EXPIRED_OF_USER,
     SET_STATUS,
     SET_USED,
 ];
@@ -113,8 +133,9 @@ pub(crate) async fn load(
     let rows = connection.query(&LOAD, vec![user.as_str().into()]).await?;
     let Some(first) = rows.first() else { return Ok(None) };
     let data_key = first.text(0)?.to_owned();
+    let suspended_at = first.optional(9, Row::time)?;
     let keys = rows.iter().filter(|row| !row.is_null(1)).map(read).collect::<Result<_, _>>()?;
-    Ok(Some(UserKeyRows { data_key, keys }))
+    Ok(Some(UserKeyRows { data_key, suspended_at, keys }))
 }
 
 /// Stores the first version of a key; [`StorageError::Conflict`] if there is one already.
@@ -179,6 +200,15 @@ pub(crate) async fn remove(
     Ok(connection.execute(&REMOVE_CURRENT, values()).await? > 0)
 }
 
+/// Deletes the user's previous versions that were replaced at `oldest` or before.
+pub(crate) async fn wipe_expired_of(
+    connection: &impl Connection,
+    user: &UserId,
+    oldest: Timestamp,
+) -> Result<(), StorageError> {
+    connection.execute(&WIPE_EXPIRED_OF_USER, vec![user.as_str().into(), oldest.into()]).await.map(drop)
+}
+
 /// Deletes every user's previous versions that were replaced at `oldest` or before.
 pub(crate) async fn wipe_expired(
     connection: &impl Connection,
@@ -192,12 +222,12 @@ pub(crate) async fn set_status(
     connection: &impl Connection,
     user: &UserId,
     provider: &str,
-    version: i64,
+    key: KeyVersion,
     status: &str,
     verified_at: Option<Timestamp>,
 ) -> Result<(), StorageError> {
-    let values =
-        vec![user.as_str().into(), provider.into(), version.into(), status.into(), verified_at.into()];
+    let mut values = vec![user.as_str().into(), provider.into(), key.version.into(), status.into()];
+    values.extend([verified_at.into(), key.created_at.into()]);
     connection.execute(&SET_STATUS, values).await.map(drop)
 }
 
@@ -206,10 +236,11 @@ pub(crate) async fn set_used(
     connection: &impl Connection,
     user: &UserId,
     provider: &str,
-    version: i64,
+    key: KeyVersion,
     at: Timestamp,
 ) -> Result<(), StorageError> {
-    let values = vec![user.as_str().into(), provider.into(), version.into(), at.into()];
+    let values =
+        vec![user.as_str().into(), provider.into(), key.version.into(), at.into(), key.created_at.into()];
     connection.execute(&SET_USED, values).await.map(drop)
 }
 

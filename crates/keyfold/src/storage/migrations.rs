@@ -1,18 +1,36 @@
 //! Schema versions: each is a file, applied once, in order, in one transaction.
 
-use super::StorageError;
+use super::Kind::{Integer, Text};
+use super::postgres::{Postgres, PostgresTransaction};
+use super::{Statement, StorageError, statement};
 
 struct Migration {
     version: i64,
     name: &'static str,
     sqlite: &'static str,
+    postgres: &'static str,
 }
 
-const MIGRATIONS: &[Migration] =
-    &[Migration { version: 1, name: "keys", sqlite: include_str!("../../migrations/sqlite/0001_keys.sql") }];
+const MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: 1,
+        name: "keys",
+        sqlite: include_str!("../../migrations/sqlite/0001_keys.sql"),
+        postgres: include_str!("../../migrations/postgres/0001_keys.sql"),
+    },
+    Migration {
+        version: 2,
+        name: "users",
+        sqlite: include_str!("../../migrations/sqlite/0002_users.sql"),
+        postgres: include_str!("../../migrations/postgres/0002_users.sql"),
+    },
+];
+
+/// Names the lock under which one replica at a time migrates PostgreSQL: "keyfold" in ASCII.
+const MIGRATION_LOCK: i64 = 0x006b_6579_666f_6c64;
 
 /// Tables that were there before the first migration belong to another program.
-const FIRST_TABLES: [&str; 2] = ["onboarding_sessions", "api_keys"];
+pub(super) const FIRST_TABLES: [&str; 2] = ["onboarding_sessions", "api_keys"];
 
 pub(super) fn migrate_sqlite(connection: &mut rusqlite::Connection) -> Result<(), StorageError> {
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
@@ -26,10 +44,7 @@ pub(super) fn migrate_sqlite(connection: &mut rusqlite::Connection) -> Result<()
     let found: i64 =
         transaction
             .query_row("SELECT COALESCE(MAX(version), 0) FROM keyfold_schema", [], |row| row.get(0))?;
-    let known = MIGRATIONS.last().map_or(0, |last| last.version);
-    if found > known {
-        return Err(StorageError::NewerSchema { found, known });
-    }
+    refuse_newer(found)?;
     if found == 0 {
         for table in FIRST_TABLES {
             let there: bool = transaction.query_row(
@@ -42,7 +57,7 @@ pub(super) fn migrate_sqlite(connection: &mut rusqlite::Connection) -> Result<()
             }
         }
     }
-    for migration in MIGRATIONS.iter().filter(|migration| migration.version > found) {
+    for migration in after(found) {
         transaction.execute_batch(migration.sqlite)?;
         transaction.execute(
             "INSERT INTO keyfold_schema (version, name) VALUES (?1, ?2)",
@@ -51,6 +66,84 @@ pub(super) fn migrate_sqlite(connection: &mut rusqlite::Connection) -> Result<()
     }
     transaction.commit()?;
     Ok(())
+}
+
+const LATEST: Statement = statement("SELECT COALESCE(MAX(version), 0) FROM keyfold_schema", &[]);
+const IS_THERE: Statement = statement("SELECT COUNT(to_regclass($1))", &[Text]);
+const APPLIED: Statement =
+    statement("INSERT INTO keyfold_schema (version, name) VALUES ($1, $2)", &[Integer, Text]);
+
+/// Whether there is nothing to do: then a database that takes no changes, or a user who may make no tables, is
+/// good enough.
+async fn is_up_to_date(transaction: &PostgresTransaction) -> Result<bool, StorageError> {
+    if !is_there(transaction, "keyfold_schema").await? {
+        return Ok(false);
+    }
+    let found = latest(transaction).await?;
+    refuse_newer(found)?;
+    Ok(found == known())
+}
+
+/// Several replicas may do so at once.
+pub(super) async fn migrate_postgres(database: &Postgres) -> Result<(), StorageError> {
+    let transaction = database.begin_migrating().await?;
+    if !is_up_to_date(&transaction).await? {
+        // Replicas that start at once wait here for each other.
+        transaction.batch(&format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")).await?;
+        bring_up_to_date(&transaction).await?;
+    }
+    transaction.commit().await
+}
+
+/// The caller holds the lock under which one replica at a time migrates.
+async fn bring_up_to_date(transaction: &PostgresTransaction) -> Result<(), StorageError> {
+    transaction
+        .batch(
+            "CREATE TABLE IF NOT EXISTS keyfold_schema (
+                version INTEGER PRIMARY KEY,
+                name VARCHAR(50) NOT NULL,
+                applied_at TIMESTAMP DEFAULT (NOW() AT TIME ZONE 'UTC')
+            )",
+        )
+        .await?;
+    let found = latest(transaction).await?;
+    refuse_newer(found)?;
+    if found == 0 {
+        for table in FIRST_TABLES {
+            if is_there(transaction, table).await? {
+                return Err(StorageError::ForeignTable(table.into()));
+            }
+        }
+    }
+    for migration in after(found) {
+        transaction.batch(migration.postgres).await?;
+        transaction.execute(&APPLIED, vec![migration.version.into(), migration.name.into()]).await?;
+    }
+    Ok(())
+}
+
+async fn is_there(transaction: &PostgresTransaction, table: &str) -> Result<bool, StorageError> {
+    let rows = transaction.query(&IS_THERE, vec![table.into()]).await?;
+    rows.first().map_or(Ok(false), |row| Ok(row.integer(0)? > 0))
+}
+
+async fn latest(transaction: &PostgresTransaction) -> Result<i64, StorageError> {
+    let rows = transaction.query(&LATEST, vec![]).await?;
+    rows.first().map_or(Ok(0), |row| row.integer(0))
+}
+
+fn refuse_newer(found: i64) -> Result<(), StorageError> {
+    let known = known();
+    if found > known { Err(StorageError::NewerSchema { found, known }) } else { Ok(()) }
+}
+
+/// The latest version that this program knows.
+pub(super) fn known() -> i64 {
+    MIGRATIONS.last().map_or(0, |last| last.version)
+}
+
+fn after(found: i64) -> impl Iterator<Item = &'static Migration> {
+    MIGRATIONS.iter().filter(move |migration| migration.version > found)
 }
 
 #[cfg(test)]

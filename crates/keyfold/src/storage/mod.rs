@@ -3,18 +3,23 @@
 //! Every statement stands once, in the file of its table, with `$n` parameters that both databases understand.
 //! A driver only runs statements; it knows none of them. Every function about a user takes the user.
 
+pub(crate) mod changes;
+pub(crate) mod inspection;
 pub(crate) mod keys;
 mod migrations;
+mod postgres;
 pub(crate) mod root_secrets;
 pub(crate) mod sessions;
 mod sqlite;
 pub(crate) mod steps;
+pub(crate) mod users;
 mod value;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub(crate) use value::{Row, Value};
+pub use postgres::{PoolState, PostgresAddress};
+pub(crate) use value::{Kind, Row, Value};
 
 /// Why the database did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -51,19 +56,15 @@ pub enum StorageError {
     Refused(String),
 }
 
-/// A statement and its name, by which drivers keep it prepared.
+/// A statement with the kinds of its parameters, which PostgreSQL cannot always tell by itself.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Statement {
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the PostgreSQL driver keeps prepared statements by name")
-    )]
-    pub(crate) name: &'static str,
     pub(crate) sql: &'static str,
+    pub(crate) parameters: &'static [Kind],
 }
 
-pub(crate) const fn statement(name: &'static str, sql: &'static str) -> Statement {
-    Statement { name, sql }
+pub(crate) const fn statement(sql: &'static str, parameters: &'static [Kind]) -> Statement {
+    Statement { sql, parameters }
 }
 
 /// Something that runs statements: the database itself, or one transaction on it.
@@ -85,10 +86,16 @@ pub(crate) trait Connection: Sync {
 
 /// The database that everything is stored in. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Database(sqlite::Sqlite);
+pub(crate) enum Database {
+    Sqlite(sqlite::Sqlite),
+    Postgres(postgres::Postgres),
+}
 
 /// A transaction: what it did is undone unless it is committed.
-pub(crate) struct Transaction(sqlite::SqliteTransaction);
+pub(crate) enum Transaction {
+    Sqlite(sqlite::SqliteTransaction),
+    Postgres(Box<postgres::PostgresTransaction>),
+}
 
 impl Database {
     /// Opens (and creates) a SQLite file with mode 0600 and brings its schema up to date.
@@ -97,50 +104,93 @@ impl Database {
     pub(crate) async fn open_sqlite(path: PathBuf, patience: Duration) -> Result<Self, StorageError> {
         let database = sqlite::Sqlite::open(path, patience).await?;
         database.migrate().await?;
-        Ok(Self(database))
+        Ok(Self::Sqlite(database))
+    }
+
+    /// Connects to PostgreSQL and brings its schema up to date; several may do so at once.
+    pub(crate) async fn open_postgres(address: &PostgresAddress) -> Result<Self, StorageError> {
+        let database = postgres::Postgres::connect(address)?;
+        migrations::migrate_postgres(&database).await?;
+        Ok(Self::Postgres(database))
+    }
+
+    /// Connects to PostgreSQL when first used, and leaves its schema as it is: for a look, not for work.
+    pub(crate) fn connect_postgres(address: &PostgresAddress) -> Result<Self, StorageError> {
+        postgres::Postgres::connect(address).map(Self::Postgres)
     }
 
     /// Begins a transaction that may write.
     pub(crate) async fn begin(&self) -> Result<Transaction, StorageError> {
-        self.0.begin().await.map(Transaction)
+        match self {
+            Self::Sqlite(database) => database.begin().await.map(Transaction::Sqlite),
+            Self::Postgres(database) => database.begin().await.map(Box::new).map(Transaction::Postgres),
+        }
     }
 
-    /// Whether the database answers.
-    pub(crate) async fn ping(&self) -> Result<(), StorageError> {
-        const PING: Statement = statement("ping", "SELECT 1");
-        self.query(&PING, vec![]).await.map(drop)
+    /// What tells whether rows that were read still stand; `None` where others' changes are not heard.
+    pub(crate) fn changes(&self) -> Option<&changes::Changes> {
+        match self {
+            Self::Sqlite(_) => None,
+            Self::Postgres(database) => Some(database.changes()),
+        }
+    }
+
+    /// How the pool of connections stands, if there is one.
+    pub(crate) fn pool_state(&self) -> Option<PoolState> {
+        match self {
+            Self::Sqlite(_) => None,
+            Self::Postgres(database) => Some(database.pool_state()),
+        }
     }
 
     /// Waits for what is under way and closes the file.
     pub(crate) async fn close(self) {
-        self.0.close().await;
+        match self {
+            Self::Sqlite(database) => database.close().await,
+            Self::Postgres(database) => database.close(),
+        }
     }
 }
 
 impl Connection for Database {
     async fn query(&self, statement: &Statement, values: Vec<Value>) -> Result<Vec<Row>, StorageError> {
-        self.0.query(statement, values).await
+        match self {
+            Self::Sqlite(connection) => connection.query(statement, values).await,
+            Self::Postgres(connection) => connection.query(statement, values).await,
+        }
     }
 
     async fn execute(&self, statement: &Statement, values: Vec<Value>) -> Result<u64, StorageError> {
-        self.0.execute(statement, values).await
+        match self {
+            Self::Sqlite(connection) => connection.execute(statement, values).await,
+            Self::Postgres(connection) => connection.execute(statement, values).await,
+        }
     }
 }
 
 impl Connection for Transaction {
     async fn query(&self, statement: &Statement, values: Vec<Value>) -> Result<Vec<Row>, StorageError> {
-        self.0.query(statement, values).await
+        match self {
+            Self::Sqlite(connection) => connection.query(statement, values).await,
+            Self::Postgres(connection) => connection.query(statement, values).await,
+        }
     }
 
     async fn execute(&self, statement: &Statement, values: Vec<Value>) -> Result<u64, StorageError> {
-        self.0.execute(statement, values).await
+        match self {
+            Self::Sqlite(connection) => connection.execute(statement, values).await,
+            Self::Postgres(connection) => connection.execute(statement, values).await,
+        }
     }
 }
 
 impl Transaction {
     /// Makes everything that was done durable.
     pub(crate) async fn commit(self) -> Result<(), StorageError> {
-        self.0.commit().await
+        match self {
+            Self::Sqlite(transaction) => transaction.commit().await,
+            Self::Postgres(transaction) => transaction.commit().await,
+        }
     }
 }
 

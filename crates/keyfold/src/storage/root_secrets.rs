@@ -1,5 +1,6 @@
 //! `root_secrets`: values of the whole database, sealed by the master key.
 
+use super::Kind::Text;
 use super::{Connection, Statement, StorageError, statement};
 
 /// The name of the row that proves the master key of this id.
@@ -15,18 +16,26 @@ pub(crate) async fn master_key_checks(connection: &impl Connection) -> Result<Ve
     rows.iter().map(|row| row.text(0).map(str::to_owned)).collect()
 }
 
-const FIND: Statement = statement("root_secrets.find", "SELECT sealed FROM root_secrets WHERE name = $1");
+const FIND: Statement = statement("SELECT sealed FROM root_secrets WHERE name = $1", &[Text]);
 const MASTER_KEY_CHECKS: Statement = statement(
-    "root_secrets.master_key_checks",
     "SELECT sealed FROM root_secrets WHERE substr(name, 1, 17) = 'master_key_check_' ORDER BY name",
+    &[],
 );
 const INSERT: Statement = statement(
-    "root_secrets.insert",
     "INSERT INTO root_secrets (name, sealed) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING",
+    &[Text, Text],
 );
 
+/// Any row that is always there would do.
+const TAKE_TURN: Statement = statement("UPDATE keyfold_schema SET name = name WHERE version = 1", &[]);
+
 #[cfg(test)]
-pub(super) const ALL: [Statement; 3] = [FIND, MASTER_KEY_CHECKS, INSERT];
+pub(super) const ALL: [Statement; 4] = [FIND, MASTER_KEY_CHECKS, INSERT, TAKE_TURN];
+
+/// Makes others who want to prove a master key wait until the transaction ends.
+pub(crate) async fn take_turn(transaction: &impl Connection) -> Result<(), StorageError> {
+    transaction.execute(&TAKE_TURN, vec![]).await.map(drop)
+}
 
 pub(crate) async fn find(connection: &impl Connection, name: &str) -> Result<Option<String>, StorageError> {
     let rows = connection.query(&FIND, vec![name.into()]).await?;

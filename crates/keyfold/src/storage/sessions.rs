@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use super::Kind::{Integer, Real, Text, Time};
 use super::{Connection, Row, Statement, StorageError, statement};
 use crate::user::UserId;
 
@@ -16,39 +17,55 @@ pub(crate) struct Session {
 }
 
 const FIND: Statement = statement(
-    "sessions.find",
     "SELECT id, data_key, started_at, updated_at, completed_at FROM onboarding_sessions WHERE user_id = $1",
+    &[Text],
 );
 const INSERT: Statement = statement(
-    "sessions.insert",
     "INSERT INTO onboarding_sessions (user_id, data_key, started_at, updated_at) VALUES ($1, $2, $3, $3) \
      ON CONFLICT (user_id) DO NOTHING",
+    &[Text, Text, Time],
 );
-const SET_DATA_KEY: Statement =
-    statement("sessions.set_data_key", "UPDATE onboarding_sessions SET data_key = $2 WHERE user_id = $1");
-const ANY_WRAPPED_BY: Statement = statement(
-    "sessions.any_wrapped_by",
-    "SELECT 1 FROM onboarding_sessions WHERE substr(data_key, 1, 14) = $1 LIMIT 1",
+const TAKE_TURN: Statement =
+    statement("UPDATE onboarding_sessions SET updated_at = updated_at WHERE user_id = $1", &[Text]);
+const INSERT_AND_TAKE_TURN: Statement = statement(
+    "INSERT INTO onboarding_sessions (user_id, data_key, started_at, updated_at) VALUES ($1, $2, $3, $3) \
+     ON CONFLICT (user_id) DO UPDATE SET updated_at = onboarding_sessions.updated_at",
+    &[Text, Text, Time],
 );
+const REPLACE_DATA_KEY: Statement = statement(
+    "UPDATE onboarding_sessions SET data_key = $3 WHERE user_id = $1 AND data_key = $2",
+    &[Text, Text, Text],
+);
+const ANY_WRAPPED_BY: Statement =
+    statement("SELECT 1 FROM onboarding_sessions WHERE substr(data_key, 1, 14) = $1 LIMIT 1", &[Text]);
 const KEEP_DAMAGED_DATA_KEY: Statement = statement(
-    "sessions.keep_damaged_data_key",
     "INSERT INTO root_secrets (name, sealed) SELECT 'damaged_data_key_' || CAST(id AS VARCHAR(20)), data_key \
      FROM onboarding_sessions WHERE user_id = $1 ON CONFLICT (name) DO NOTHING",
+    &[Text],
 );
 const SET_PROGRESS: Statement = statement(
-    "sessions.set_progress",
     "UPDATE onboarding_sessions SET current_step = $2, progress = $3, completed_at = $4, updated_at = $5 \
      WHERE user_id = $1",
+    &[Text, Integer, Real, Time, Time],
 );
 const RESTART: Statement = statement(
-    "sessions.restart",
     "UPDATE onboarding_sessions SET current_step = 1, progress = 0.0, completed_at = NULL, started_at = $2, \
      updated_at = $2 WHERE user_id = $1",
+    &[Text, Time],
 );
 
 #[cfg(test)]
-pub(super) const ALL: [Statement; 7] =
-    [FIND, INSERT, SET_DATA_KEY, ANY_WRAPPED_BY, KEEP_DAMAGED_DATA_KEY, SET_PROGRESS, RESTART];
+pub(super) const ALL: [Statement; 9] = [
+    FIND,
+    INSERT,
+    TAKE_TURN,
+    INSERT_AND_TAKE_TURN,
+    REPLACE_DATA_KEY,
+    ANY_WRAPPED_BY,
+    KEEP_DAMAGED_DATA_KEY,
+    SET_PROGRESS,
+    RESTART,
+];
 
 pub(crate) async fn find(
     connection: &impl Connection,
@@ -71,13 +88,31 @@ pub(crate) async fn insert_or_find(
         .ok_or_else(|| StorageError::Unexpected("a session vanished while it was made".into()))
 }
 
-/// Puts another data key in the place of a damaged one.
-pub(crate) async fn set_data_key(
-    connection: &impl Connection,
+/// Makes other changes of this user wait until the transaction ends; false if the user was never here.
+pub(crate) async fn take_turn(transaction: &impl Connection, user: &UserId) -> Result<bool, StorageError> {
+    Ok(transaction.execute(&TAKE_TURN, vec![user.as_str().into()]).await? > 0)
+}
+
+/// Makes the row of a user who was never here, and takes the turn; another one may have made it meanwhile.
+pub(crate) async fn insert_and_take_turn(
+    transaction: &impl Connection,
     user: &UserId,
     data_key: &str,
+    now: Timestamp,
 ) -> Result<(), StorageError> {
-    connection.execute(&SET_DATA_KEY, vec![user.as_str().into(), data_key.into()]).await.map(drop)
+    let values = vec![user.as_str().into(), data_key.into(), now.into()];
+    transaction.execute(&INSERT_AND_TAKE_TURN, values).await.map(drop)
+}
+
+/// Puts another data key in the place of this damaged one.
+pub(crate) async fn replace_data_key(
+    connection: &impl Connection,
+    user: &UserId,
+    damaged: &str,
+    data_key: &str,
+) -> Result<(), StorageError> {
+    let values = vec![user.as_str().into(), damaged.into(), data_key.into()];
+    connection.execute(&REPLACE_DATA_KEY, values).await.map(drop)
 }
 
 /// Whether the sealed form of a data key begins with this, the first 14 characters.

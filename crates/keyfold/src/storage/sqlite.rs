@@ -27,7 +27,7 @@ type Job = Box<dyn FnOnce(&mut rusqlite::Connection) + Send>;
 
 /// A SQLite database. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Sqlite {
+pub(crate) struct Sqlite {
     worker: Arc<Worker>,
     /// Reads outside of transactions: a writer, here or in another process, never keeps them waiting.
     reader: Arc<Worker>,
@@ -119,7 +119,7 @@ impl Worker {
 }
 
 /// Undone when dropped before [`commit`](Self::commit).
-pub(super) struct SqliteTransaction {
+pub(crate) struct SqliteTransaction {
     worker: Arc<Worker>,
     open: bool,
     _turn: OwnedMutexGuard<()>,

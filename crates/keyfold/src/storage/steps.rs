@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use super::Kind::{Integer, Text, Time};
 use super::{Connection, Row, Statement, StorageError, statement};
 use crate::user::UserId;
 
@@ -16,21 +17,21 @@ pub(crate) struct StepRow {
 }
 
 const LOAD: Statement = statement(
-    "steps.load",
     "SELECT st.step_number, st.status, st.data, st.completed_at FROM onboarding_steps st \
      JOIN onboarding_sessions s ON s.id = st.session_id \
      WHERE s.user_id = $1 AND st.preset = $2 ORDER BY st.step_number",
+    &[Text, Text],
 );
 const SET: Statement = statement(
-    "steps.set",
     "INSERT INTO onboarding_steps (session_id, preset, step_number, status, data, completed_at) \
      SELECT id, $2, $3, $4, $5, $6 FROM onboarding_sessions WHERE user_id = $1 \
      ON CONFLICT (session_id, preset, step_number) DO UPDATE \
      SET status = excluded.status, data = excluded.data, completed_at = excluded.completed_at",
+    &[Text, Text, Integer, Text, Text, Time],
 );
 const CLEAR: Statement = statement(
-    "steps.clear",
     "DELETE FROM onboarding_steps WHERE session_id = (SELECT id FROM onboarding_sessions WHERE user_id = $1)",
+    &[Text],
 );
 
 #[cfg(test)]

@@ -4,37 +4,34 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::keys::{self, KeyRow};
+use super::keys::{self, KeyRow, KeyVersion};
 use super::steps::{self, StepRow};
-use super::{Connection, Database, Statement, StorageError, Value, root_secrets, sessions, statement};
+use super::{Connection, Database, Statement, StorageError, Value, root_secrets, sessions, statement, users};
 use crate::user::UserId;
 
 mod suite {
     use super::*;
 
     pub(super) async fn every_statement_is_understood(database: Database) {
-        let all = [&sessions::ALL[..], &keys::ALL, &steps::ALL, &root_secrets::ALL].concat();
-        let mut names: Vec<&str> = all.iter().map(|statement| statement.name).collect();
-        for Statement { name, sql } in &all {
-            let parameters = (1..20).take_while(|n| sql.contains(&format!("${n}"))).count();
+        for Statement { sql, parameters } in
+            [&sessions::ALL[..], &users::ALL, &keys::ALL, &steps::ALL, &root_secrets::ALL].concat()
+        {
+            let used = (1..20).take_while(|n| sql.contains(&format!("${n}"))).count();
+            assert_eq!(parameters.len(), used, "{sql}");
             let explain: &'static str = Box::leak(format!("EXPLAIN {sql}").into_boxed_str());
-            let explained =
-                database.query(&statement("explain", explain), vec![Value::Null; parameters]).await;
-            assert!(explained.is_ok(), "{name}: {explained:?}");
+            let explained = database.query(&statement(explain, parameters), vec![Value::Null; used]).await;
+            assert!(explained.is_ok(), "{sql}: {explained:?}");
         }
-        names.sort_unstable();
-        names.dedup();
-        assert_eq!(names.len(), all.len(), "two statements share a name");
     }
 
     pub(super) async fn the_operators_queries_work_as_documented(database: Database) {
         const JOINED: Statement = statement(
-            "operator.join",
             "SELECT user_id, provider, key FROM api_keys JOIN onboarding_sessions ON api_keys.session_id = onboarding_sessions.id",
+            &[],
         );
         const OF_USER: Statement = statement(
-            "operator.user",
             "SELECT * FROM api_keys WHERE session_id = (SELECT id FROM onboarding_sessions WHERE user_id = 'user_xxx')",
+            &[],
         );
         let ann = user("user_xxx");
         session(&database, &ann).await;
@@ -107,16 +104,72 @@ mod suite {
             steps::set(&database, user, "keyfold", &step(1)).await.unwrap();
         }
         let before = everything_of(&database, &bob).await;
-        keys::set_status(&database, &ann, "gemini", 1, "rejected", Some(at(6))).await.unwrap();
-        keys::set_used(&database, &ann, "gemini", 1, at(7)).await.unwrap();
+        keys::set_status(&database, &ann, "gemini", of(1), "rejected", Some(at(6))).await.unwrap();
+        keys::set_used(&database, &ann, "gemini", of(1), at(7)).await.unwrap();
         keys::replace(&database, &ann, &row("gemini", 2), 1).await.unwrap();
         sessions::set_progress(&database, &ann, 3, 100.0, Some(at(8)), at(8)).await.unwrap();
-        sessions::set_data_key(&database, &ann, "other").await.unwrap();
+        let wrapped = sessions::find(&database, &ann).await.unwrap().unwrap().data_key;
+        sessions::replace_data_key(&database, &ann, &wrapped, "other").await.unwrap();
+        assert!(sessions::take_turn(&database, &ann).await.unwrap());
         sessions::restart(&database, &ann, at(9)).await.unwrap();
         steps::clear(&database, &ann).await.unwrap();
         assert!(keys::remove(&database, &ann, "gemini").await.unwrap());
         assert_eq!(everything_of(&database, &bob).await, before);
         assert!(keys::load(&database, &ann).await.unwrap().unwrap().keys.is_empty());
+    }
+
+    pub(super) async fn a_data_key_is_replaced_only_if_it_is_the_damaged_one(database: Database) {
+        let ann = user("ann");
+        assert!(!sessions::take_turn(&database, &ann).await.unwrap());
+        session(&database, &ann).await;
+        let before = everything_of(&database, &ann).await;
+        sessions::replace_data_key(&database, &ann, "something else", "other").await.unwrap();
+        assert_eq!(everything_of(&database, &ann).await, before);
+    }
+
+    pub(super) async fn users_come_in_pages_with_their_keys_counted(database: Database) {
+        for id in ["carl", "ann", "bob"] {
+            session(&database, &user(id)).await;
+        }
+        for (provider, status) in
+            [("a", "valid"), ("b", "valid"), ("c", "limited"), ("d", "rejected"), ("e", "?")]
+        {
+            keys::insert(&database, &user("bob"), &KeyRow { status: status.into(), ..row(provider, 1) })
+                .await
+                .unwrap();
+        }
+        sessions::set_progress(&database, &user("ann"), 3, 100.0, Some(at(8)), at(8)).await.unwrap();
+        assert!(users::suspend(&database, &user("carl"), at(9)).await.unwrap());
+
+        let page = users::page(&database, "", 2).await.unwrap();
+        let shown: Vec<_> = page
+            .iter()
+            .map(|row| (row.user.as_str(), row.keys, row.valid, row.limited, row.rejected))
+            .collect();
+        assert_eq!(shown, [("ann", 0, 0, 0, 0), ("bob", 5, 2, 1, 1)]);
+        assert_eq!((page[0].started_at, page[0].completed_at), (Some(at(0)), Some(at(8))));
+        let page = users::page(&database, "bob", 2).await.unwrap();
+        assert_eq!(page.iter().map(|row| row.user.as_str()).collect::<Vec<_>>(), ["carl"]);
+        assert_eq!((page[0].suspended_at, page[0].completed_at), (Some(at(9)), None));
+        assert!(users::page(&database, "carl", 2).await.unwrap().is_empty());
+        // After one who is not there.
+        assert_eq!(users::page(&database, "b", 9).await.unwrap().len(), 2);
+    }
+
+    pub(super) async fn a_suspension_keeps_its_beginning(database: Database) {
+        let (ann, bob) = (user("ann"), user("bob"));
+        assert_eq!(users::suspended_at(&database, &ann).await.unwrap(), None);
+        assert!(!users::suspend(&database, &ann, at(1)).await.unwrap(), "nobody is there");
+        session(&database, &ann).await;
+        session(&database, &bob).await;
+        assert_eq!(users::suspended_at(&database, &ann).await.unwrap(), Some(None));
+        assert!(!users::resume(&database, &ann).await.unwrap());
+        assert!(users::suspend(&database, &ann, at(1)).await.unwrap());
+        assert!(!users::suspend(&database, &ann, at(2)).await.unwrap());
+        assert_eq!(users::suspended_at(&database, &ann).await.unwrap(), Some(Some(at(1))));
+        assert_eq!(users::suspended_at(&database, &bob).await.unwrap(), Some(None));
+        assert!(users::resume(&database, &ann).await.unwrap());
+        assert_eq!(users::suspended_at(&database, &ann).await.unwrap(), Some(None));
     }
 
     pub(super) async fn the_version_before_is_kept_for_a_while(database: Database) {
@@ -140,12 +193,17 @@ mod suite {
         let ann = user("ann");
         session(&database, &ann).await;
         keys::insert(&database, &ann, &row("gemini", 2)).await.unwrap();
-        keys::set_status(&database, &ann, "gemini", 1, "rejected", Some(at(3))).await.unwrap();
-        keys::set_used(&database, &ann, "gemini", 1, at(3)).await.unwrap();
+        keys::set_status(&database, &ann, "gemini", of(1), "rejected", Some(at(3))).await.unwrap();
+        keys::set_used(&database, &ann, "gemini", of(1), at(3)).await.unwrap();
+        // The first version that is stored was made when it was saved.
+        let saved = KeyVersion { created_at: at(2), ..of(2) };
+        let of_a_deleted_key = KeyVersion { created_at: at(-1), ..saved };
+        keys::set_status(&database, &ann, "gemini", of_a_deleted_key, "rejected", Some(at(3))).await.unwrap();
+        keys::set_used(&database, &ann, "gemini", of_a_deleted_key, at(3)).await.unwrap();
         let unmarked = keys::load(&database, &ann).await.unwrap().unwrap().keys.remove(0);
         assert_eq!((unmarked.status.as_str(), unmarked.last_used_at), ("valid", None));
-        keys::set_status(&database, &ann, "gemini", 2, "rejected", None).await.unwrap();
-        keys::set_used(&database, &ann, "gemini", 2, at(4)).await.unwrap();
+        keys::set_status(&database, &ann, "gemini", saved, "rejected", None).await.unwrap();
+        keys::set_used(&database, &ann, "gemini", saved, at(4)).await.unwrap();
         let marked = keys::load(&database, &ann).await.unwrap().unwrap().keys.remove(0);
         assert_eq!((marked.status.as_str(), marked.last_used_at), ("rejected", Some(at(4))));
         assert_eq!(marked.last_verified_at, unmarked.last_verified_at, "kept where nothing new is known");
@@ -209,7 +267,7 @@ mod suite {
     pub(super) async fn times_keep_their_microseconds(database: Database) {
         // Rows that other programs wrote have the column's own default.
         const BY_HAND: Statement =
-            statement("by_hand", "INSERT INTO onboarding_sessions (user_id, data_key) VALUES ('bob', 'w')");
+            statement("INSERT INTO onboarding_sessions (user_id, data_key) VALUES ('bob', 'w')", &[]);
         let ann = user("ann");
         let time: Timestamp = "2026-11-22T16:13:38.270851Z".parse().unwrap();
         let found = sessions::insert_or_find(&database, &ann, "w", time).await.unwrap();
@@ -220,6 +278,11 @@ mod suite {
                 > time - SignedDuration::from_hours(24 * 3650)
         );
     }
+}
+
+/// The rows of these tests, by version.
+fn of(version: i64) -> KeyVersion {
+    row("gemini", version).identity()
 }
 
 fn at(seconds: i64) -> Timestamp {
@@ -266,7 +329,7 @@ async fn everything_of(database: &Database, user: &UserId) -> String {
     )
 }
 
-/// Runs the whole suite, each test on a database that `$empty` makes and keeps until the test is over.
+/// Runs these tests of the suite, each on a database that `$empty` makes and keeps until the test is over.
 macro_rules! on {
     ($empty:ident: $($test:ident)*) => {
         $(
@@ -279,6 +342,181 @@ macro_rules! on {
     };
 }
 
+/// Runs the whole suite.
+macro_rules! suite {
+    ($empty:ident) => {
+        on! { $empty:
+            every_statement_is_understood
+            the_operators_queries_work_as_documented
+            a_session_is_made_once_and_keeps_its_data_key
+            odd_user_ids_are_different_users
+            a_key_is_inserted_once
+            a_key_is_replaced_only_over_the_version_that_was_seen
+            one_users_statements_never_touch_anothers_rows
+            a_data_key_is_replaced_only_if_it_is_the_damaged_one
+            users_come_in_pages_with_their_keys_counted
+            a_suspension_keeps_its_beginning
+            the_version_before_is_kept_for_a_while
+            marks_reach_only_the_version_they_are_about
+            steps_are_set_and_cleared_per_preset
+            the_first_root_secret_stays
+            a_transaction_that_is_dropped_did_nothing
+            nobody_sees_half_a_transaction
+            a_statement_given_up_halfway_leaves_the_database_usable
+            times_keep_their_microseconds
+        }
+    };
+}
+
+mod postgres {
+    use super::*;
+    use crate::storage::PostgresAddress;
+    use keyfold_test_servers::PostgresServer;
+
+    async fn empty_database() -> PostgresAddress {
+        PostgresServer::shared().empty_database().await.parse().unwrap()
+    }
+
+    async fn empty() -> (Database, ()) {
+        (Database::open_postgres(&empty_database().await).await.unwrap(), ())
+    }
+
+    suite!(empty);
+
+    #[tokio::test]
+    async fn several_openings_at_once_migrate_once() {
+        let address = empty_database().await;
+        let opened =
+            futures_util::future::try_join_all((0..8).map(|_| Database::open_postgres(&address))).await;
+        assert!(opened.is_ok(), "{:?}", opened.err());
+    }
+
+    /// Waits for what comes from the server by itself.
+    async fn soon(what: &str, is_so: impl AsyncFn() -> bool) {
+        let waiting = async {
+            while !is_so().await {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        assert!(tokio::time::timeout(Duration::from_secs(20), waiting).await.is_ok(), "not so: {what}");
+    }
+
+    #[tokio::test]
+    async fn what_another_replica_changes_is_heard() {
+        let address = empty_database().await;
+        let here = Database::open_postgres(&address).await.unwrap();
+        let there = Database::open_postgres(&address).await.unwrap();
+        let (ann, changes) = (user("ann"), here.changes().unwrap());
+        soon("it listens", async || changes.is_listening()).await;
+        let others: Vec<_> = (0..20).map(|n| changes.stamp(&user(&format!("user_{n}")))).collect();
+        session(&there, &ann).await;
+        for number in 0..4 {
+            soon("nothing else is on its way", async || changes.is_current(changes.stamp(&ann))).await;
+            let before = changes.stamp(&ann);
+            match number {
+                0 => keys::insert(&there, &ann, &row("gemini", 1)).await.unwrap(),
+                1 => keys::replace(&there, &ann, &row("gemini", 2), 1).await.unwrap(),
+                2 => keys::set_status(&there, &ann, "gemini", of(2), "rejected", None).await.unwrap(),
+                _ => assert!(keys::remove(&there, &ann, "gemini").await.unwrap()),
+            }
+            soon("the change is heard", async || !changes.is_current(before)).await;
+        }
+        let still = others.iter().filter(|stamp| changes.is_current(**stamp)).count();
+        assert!(still >= 19, "only those who share ann's counter are asked for again: {still}");
+        there.execute(&statement("TRUNCATE api_keys", &[]), vec![]).await.unwrap();
+        soon("a truncation is about everyone", async || {
+            !others.iter().any(|stamp| changes.is_current(*stamp))
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn nothing_remembered_counts_once_the_listener_was_cut_off() {
+        let server = PostgresServer::shared();
+        let name = server.new_database().await;
+        let here = Database::open_postgres(&server.address_of(&name).parse().unwrap()).await.unwrap();
+        let changes = here.changes().unwrap();
+        soon("it listens", async || changes.is_listening()).await;
+        let before = changes.stamp(&user("ann"));
+        let admin = server.connect("postgres").await;
+        let cut = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'");
+        admin.batch_execute(&cut).await.unwrap();
+        soon("it is no longer trusted", async || !changes.is_current(before)).await;
+        soon("it listens again", async || changes.is_listening()).await;
+        assert!(!changes.is_current(before), "something may have changed unheard");
+        soon("what is read now counts", async || changes.is_current(changes.stamp(&user("ann")))).await;
+    }
+
+    #[tokio::test]
+    async fn what_the_server_says_is_told_apart() {
+        let (database, ()) = empty().await;
+        let says = async |code: &str| {
+            let sql = format!("DO $$ BEGIN RAISE EXCEPTION 'test' USING ERRCODE = '{code}'; END $$");
+            let sql: &'static str = Box::leak(sql.into_boxed_str());
+            let refused = database.execute(&statement(sql, &[]), vec![]).await.unwrap_err();
+            let kind = match refused {
+                StorageError::Unavailable(_) => "unavailable",
+                StorageError::Full => "full",
+                StorageError::ReadOnly(_) => "read-only",
+                StorageError::Conflict => "conflict",
+                StorageError::Refused(_) => "refused",
+                _ => "another",
+            };
+            (code.to_owned(), kind)
+        };
+        let codes = [
+            ("08006", "unavailable"), // connection failure
+            ("23505", "conflict"),    // unique violation
+            ("25006", "read-only"),   // read-only transaction
+            ("25P03", "unavailable"), // idle in a transaction for too long
+            ("28P01", "unavailable"), // wrong password
+            ("3D000", "unavailable"), // no such database
+            ("40001", "conflict"),    // serialization failure
+            ("40P01", "conflict"),    // deadlock
+            ("42501", "refused"),     // no privilege
+            ("42P01", "refused"),     // no such table
+            ("53100", "full"),        // disk full
+            ("53200", "unavailable"), // out of memory
+            ("53300", "unavailable"), // too many connections
+            ("55P03", "unavailable"), // lock not available
+            ("57014", "unavailable"), // cancelled, or its time is over
+            ("57P01", "unavailable"), // shut down
+            ("58030", "unavailable"), // input or output failed
+        ];
+        for (code, kind) in codes {
+            assert_eq!(says(code).await, (code.to_owned(), kind));
+        }
+        // None of these spoils the connection for the next one.
+        database.query(&statement("SELECT 1", &[]), vec![]).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn connections_that_the_server_ended_are_replaced_without_a_word() {
+        let server = PostgresServer::shared();
+        let name = server.new_database().await;
+        let database = Database::open_postgres(&server.address_of(&name).parse().unwrap()).await.unwrap();
+        let admin = server.connect("postgres").await;
+        let cut =
+            format!("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = '{name}'");
+        for _ in 0..5 {
+            database.query(&statement("SELECT 1", &[]), vec![]).await.unwrap();
+            admin.batch_execute(&cut).await.unwrap();
+            // Whether the pool has noticed or not.
+            let transaction = database.begin().await.unwrap();
+            session(&transaction, &user("ann")).await;
+            transaction.commit().await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_database_that_is_away_is_unavailable_soon() {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let address = format!("postgres://keyfold@127.0.0.1:{port}/nothing").parse().unwrap();
+        let refused = Database::open_postgres(&address).await.err();
+        assert!(matches!(refused, Some(StorageError::Unavailable(_))), "{refused:?}");
+    }
+}
+
 mod sqlite {
     use super::*;
     use crate::storage::migrations;
@@ -289,23 +527,7 @@ mod sqlite {
         (Database::open_sqlite(path, Duration::from_secs(3)).await.unwrap(), folder)
     }
 
-    on! { empty:
-        every_statement_is_understood
-        the_operators_queries_work_as_documented
-        a_session_is_made_once_and_keeps_its_data_key
-        odd_user_ids_are_different_users
-        a_key_is_inserted_once
-        a_key_is_replaced_only_over_the_version_that_was_seen
-        one_users_statements_never_touch_anothers_rows
-        the_version_before_is_kept_for_a_while
-        marks_reach_only_the_version_they_are_about
-        steps_are_set_and_cleared_per_preset
-        the_first_root_secret_stays
-        a_transaction_that_is_dropped_did_nothing
-        nobody_sees_half_a_transaction
-        a_statement_given_up_halfway_leaves_the_database_usable
-        times_keep_their_microseconds
-    }
+    suite!(empty);
 
     #[tokio::test]
     async fn a_second_opening_finds_what_the_first_one_wrote() {

@@ -6,6 +6,15 @@ use jiff::tz::TimeZone;
 
 use super::StorageError;
 
+/// What a parameter is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Integer,
+    Real,
+    Text,
+    Time,
+}
+
 /// A parameter or a column.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Value {

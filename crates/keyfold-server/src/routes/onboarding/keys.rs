@@ -87,7 +87,7 @@ pub(crate) async fn save(
 ) -> Result<Json<KeySaved>, Problem> {
     let provider = app.keyfold.provider(&body.provider)?;
     let key = parse_key(&provider, &body.api_key)?;
-    let saved = app.keyfold.keys_of(&user).await?.save(&provider, key).await?;
+    let saved = app.keyfold.keys_to_change(&user).await?.save(&provider, key).await?;
     Ok(Json(KeySaved {
         message: format!("Your {} key was saved", provider.name),
         provider: provider.id.to_string(),

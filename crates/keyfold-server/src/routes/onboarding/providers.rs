@@ -55,14 +55,19 @@ pub(crate) struct Validated {
 
 /// All providers with where to get a key.
 #[utoipa::path(get, path = "/api/onboarding/providers", operation_id = "listOnboardingProviders", tag = "onboarding", responses((status = 200, body = SetupList, description = "done")))]
-pub(crate) async fn list(State(app): State<App>, _: CurrentUser) -> Json<SetupList> {
+pub(crate) async fn list(
+    State(app): State<App>,
+    CurrentUser(user): CurrentUser,
+) -> Result<Json<SetupList>, Problem> {
+    // The same for everybody, but not for the suspended.
+    app.keyfold.onboarding(&user).await?;
     let preset = app.keyfold.preset();
     let providers = app.keyfold.registry().iter();
-    Json(SetupList {
+    Ok(Json(SetupList {
         providers: providers
             .map(|provider| (provider.id.to_string(), Setup::new(provider, preset)))
             .collect(),
-    })
+    }))
 }
 
 /// A provider with how to get a key, step by step.
@@ -72,9 +77,10 @@ pub(crate) async fn list(State(app): State<App>, _: CurrentUser) -> Json<SetupLi
 ))]
 pub(crate) async fn one(
     State(app): State<App>,
-    _: CurrentUser,
+    CurrentUser(user): CurrentUser,
     PathPart(provider): PathPart<String>,
 ) -> Result<Json<SetupWithInstructions>, Problem> {
+    app.keyfold.onboarding(&user).await?;
     let provider = app.keyfold.provider(&provider)?;
     Ok(Json(SetupWithInstructions {
         setup: Setup::new(&provider, app.keyfold.preset()),

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
+use keyfold::auth::issuer::Issuer;
+use keyfold::mode::Mode;
 use keyfold::onboarding::{Preset, Progress};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -23,9 +25,13 @@ pub(crate) struct Init {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct UserView {
     id: String,
+    /// Always null: of a token's claims only the user's id is kept.
     email: Option<String>,
+    /// Always null, likewise.
     first_name: Option<String>,
+    /// Always null, likewise.
     last_name: Option<String>,
+    /// The user's id again, in production with Clerk as issuer; else null.
     clerk_user_id: Option<String>,
 }
 
@@ -115,9 +121,12 @@ pub(crate) struct Ended {
 }
 
 /// Everything that a page needs when it opens.
+///
+/// Of a token's claims only the user's id is kept, so that `email`, `first_name` and `last_name` are always null;
+/// `clerk_user_id` is that id again, in production with Clerk as issuer.
 #[utoipa::path(get, path = "/api/onboarding/init", operation_id = "onboardingInit", tag = "onboarding", responses((status = 200, body = Init, description = "done")))]
 pub(crate) async fn init(State(app): State<App>, user: CurrentUser) -> Result<Json<Init>, Problem> {
-    let progress = app.keyfold.onboarding(&user.0).progress().await?;
+    let progress = app.keyfold.onboarding(&user.0).await?.progress().await?;
     Ok(Json(Init {
         session: SessionView {
             session_id: progress.session_id,
@@ -128,7 +137,7 @@ pub(crate) async fn init(State(app): State<App>, user: CurrentUser) -> Result<Js
             last_updated: progress.last_updated.to_string(),
             steps: steps(&progress),
         },
-        user: UserView::from(&user),
+        user: UserView::of(&app, &user),
     }))
 }
 
@@ -138,7 +147,7 @@ pub(crate) async fn status(
     State(app): State<App>,
     CurrentUser(user): CurrentUser,
 ) -> Result<Json<Status>, Problem> {
-    Ok(Json(Status::from(&app.keyfold.onboarding(&user).progress().await?)))
+    Ok(Json(Status::from(&app.keyfold.onboarding(&user).await?.progress().await?)))
 }
 
 /// All steps with their state.
@@ -147,7 +156,7 @@ pub(crate) async fn progress(
     State(app): State<App>,
     CurrentUser(user): CurrentUser,
 ) -> Result<Json<ProgressView>, Problem> {
-    let progress = app.keyfold.onboarding(&user).progress().await?;
+    let progress = app.keyfold.onboarding(&user).await?.progress().await?;
     Ok(Json(ProgressView {
         steps: steps(&progress),
         current_step: progress.current_step(),
@@ -163,18 +172,23 @@ pub(crate) async fn progress(
 
 /// The steps that there are.
 #[utoipa::path(get, path = "/api/onboarding/config", operation_id = "onboardingConfig", tag = "onboarding", responses((status = 200, body = OnboardingConfig, description = "done")))]
-pub(crate) async fn config(State(app): State<App>, _: CurrentUser) -> Json<OnboardingConfig> {
+pub(crate) async fn config(
+    State(app): State<App>,
+    CurrentUser(user): CurrentUser,
+) -> Result<Json<OnboardingConfig>, Problem> {
+    // The same for everybody, but not for the suspended.
+    app.keyfold.onboarding(&user).await?;
     let preset: Preset = app.keyfold.preset();
     let numbered = || preset.steps().iter().zip(1_u32..);
     let with = |required| {
         numbered().filter(|(step, _)| step.required == required).map(|(_, number)| number).collect()
     };
-    Json(OnboardingConfig {
+    Ok(Json(OnboardingConfig {
         total_steps: preset.total_steps(),
         required_steps: with(true),
         optional_steps: with(false),
         step_requirements: numbered().map(|(step, number)| (number, step.requirements.to_vec())).collect(),
-    })
+    }))
 }
 
 /// Where to go on.
@@ -183,7 +197,7 @@ pub(crate) async fn resume(
     State(app): State<App>,
     CurrentUser(user): CurrentUser,
 ) -> Result<Json<Resume>, Problem> {
-    let progress = app.keyfold.onboarding(&user).progress().await?;
+    let progress = app.keyfold.onboarding(&user).await?.progress().await?;
     Ok(Json(Resume {
         can_resume: !progress.is_completed(),
         resume_step: (!progress.is_completed()).then(|| progress.current_step()),
@@ -195,9 +209,11 @@ pub(crate) async fn resume(
 }
 
 /// User, keys and steps on one page.
+///
+/// The user as in `/api/onboarding/init`.
 #[utoipa::path(get, path = "/api/onboarding/summary", operation_id = "onboardingSummary", tag = "onboarding", responses((status = 200, body = Summary, description = "done")))]
 pub(crate) async fn summary(State(app): State<App>, user: CurrentUser) -> Result<Json<Summary>, Problem> {
-    let onboarding = app.keyfold.onboarding(&user.0);
+    let onboarding = app.keyfold.onboarding(&user.0).await?;
     let progress = onboarding.progress().await?;
     let keys = app.keyfold.keys_of(&user.0).await?;
     let records = keys.list()?;
@@ -207,7 +223,7 @@ pub(crate) async fn summary(State(app): State<App>, user: CurrentUser) -> Result
         api_keys.insert(missing.to_string(), "missing");
     }
     Ok(Json(Summary {
-        user: UserView::from(&user),
+        user: UserView::of(&app, &user),
         api_keys,
         steps: steps(&progress),
         is_completed: progress.is_completed(),
@@ -222,7 +238,7 @@ pub(crate) async fn start(
     State(app): State<App>,
     CurrentUser(user): CurrentUser,
 ) -> Result<Json<Begun>, Problem> {
-    let progress = app.keyfold.onboarding(&user).start().await?;
+    let progress = app.keyfold.onboarding(&user).await?.start().await?;
     Ok(Json(Begun::new("Onboarding has begun", &progress)))
 }
 
@@ -232,7 +248,7 @@ pub(crate) async fn reset(
     State(app): State<App>,
     CurrentUser(user): CurrentUser,
 ) -> Result<Json<Begun>, Problem> {
-    let progress = app.keyfold.onboarding(&user).reset().await?;
+    let progress = app.keyfold.onboarding(&user).await?.reset().await?;
     Ok(Json(Begun::new("Onboarding begins anew; your keys are still there", &progress)))
 }
 
@@ -245,7 +261,7 @@ pub(crate) async fn complete(
     State(app): State<App>,
     CurrentUser(user): CurrentUser,
 ) -> Result<Json<Ended>, Problem> {
-    let progress = app.keyfold.onboarding(&user).complete().await?;
+    let progress = app.keyfold.onboarding(&user).await?.complete().await?;
     Ok(Json(Ended {
         message: "Onboarding is complete",
         completed_at: progress.completed_at.map(|time| time.to_string()),
@@ -256,14 +272,17 @@ fn steps(progress: &Progress) -> Vec<StepView> {
     progress.steps.iter().map(StepView::from).collect()
 }
 
-impl From<&CurrentUser> for UserView {
-    fn from(user: &CurrentUser) -> Self {
+impl UserView {
+    fn of(app: &App, user: &CurrentUser) -> Self {
+        let id = user.0.user().to_string();
+        let is_clerks =
+            app.keyfold.mode() == Mode::Production && app.issuer.as_ref().is_some_and(Issuer::is_clerk);
         Self {
-            id: user.0.user().to_string(),
+            clerk_user_id: is_clerks.then(|| id.clone()),
+            id,
             email: None,
             first_name: None,
             last_name: None,
-            clerk_user_id: None,
         }
     }
 }

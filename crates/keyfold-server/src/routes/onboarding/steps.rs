@@ -67,7 +67,7 @@ pub(crate) async fn step(
     CurrentUser(user): CurrentUser,
     PathPart(number): PathPart<u32>,
 ) -> Result<Json<StepView>, Problem> {
-    Ok(Json(StepView::from(&app.keyfold.onboarding(&user).step(number).await?)))
+    Ok(Json(StepView::from(&app.keyfold.onboarding(&user).await?.step(number).await?)))
 }
 
 /// Whether the user may go to a step.
@@ -80,7 +80,7 @@ pub(crate) async fn access(
     CurrentUser(user): CurrentUser,
     PathPart(number): PathPart<u32>,
 ) -> Result<Json<StepAccess>, Problem> {
-    let onboarding = app.keyfold.onboarding(&user);
+    let onboarding = app.keyfold.onboarding(&user).await?;
     let step = onboarding.step(number).await?;
     let open = onboarding.progress().await?.open_required_before(number);
     let validation_errors: Vec<String> =
@@ -115,7 +115,7 @@ pub(crate) async fn complete(
             "is not empty: the step has errors of its own; correct them first",
         ));
     }
-    let (step, warnings) = app.keyfold.onboarding(&user).complete_step(number, body.data).await?;
+    let (step, warnings) = app.keyfold.onboarding(&user).await?.complete_step(number, body.data).await?;
     Ok(Json(StepCompleted {
         message: format!("Step {number} is complete"),
         step_number: number,
@@ -135,7 +135,7 @@ pub(crate) async fn skip(
     CurrentUser(user): CurrentUser,
     PathPart(number): PathPart<u32>,
 ) -> Result<Json<StepSkipped>, Problem> {
-    app.keyfold.onboarding(&user).skip_step(number).await?;
+    app.keyfold.onboarding(&user).await?.skip_step(number).await?;
     Ok(Json(StepSkipped { message: format!("Step {number} was skipped"), step_number: number }))
 }
 

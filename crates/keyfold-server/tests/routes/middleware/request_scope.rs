@@ -25,6 +25,17 @@ async fn a_sane_request_id_is_kept() {
 }
 
 #[tokio::test]
+async fn a_key_in_the_place_of_the_request_id_is_not_taken_for_one() {
+    let local = Local::start().await;
+    for provider in ["gemini", "openai", "anthropic", "groq", "openrouter"] {
+        assert!(
+            is_made(with_id(&local, &example_key(provider, 1)).await.header("x-request-id")),
+            "{provider}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn any_other_request_id_is_replaced() {
     let local = Local::start().await;
     for id in [

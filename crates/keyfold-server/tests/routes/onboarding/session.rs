@@ -1,9 +1,11 @@
 //! The session as a whole: init, status, progress, config, resume, summary, start, reset, complete.
 
 use jiff::SignedDuration;
+use keyfold_standin::issuer::{Issuer, KEY_SET_PATH, RSA};
 use serde_json::{Value, json};
 
 use super::{PRESETS, STEP, assert_fields, complete_step, onboarding, reach_the_last_step, skip_step};
+use crate::support::production::{Production, Setup as ProductionSetup};
 use crate::support::{Local, START, Setup};
 
 async fn get(local: &Local, name: &str) -> Value {
@@ -44,6 +46,28 @@ async fn init_has_user_session_and_all_steps() {
             assert_eq!(step["step_number"], number);
             assert_eq!(step["status"], if number == 1 { "in_progress" } else { "pending" });
         }
+    }
+}
+
+#[tokio::test]
+async fn a_user_of_clerk_has_clerks_id() {
+    let issuer = std::sync::Arc::new(Issuer::start().await);
+    let setup = ProductionSetup::default()
+        .issuer(issuer.clone())
+        .with("KEYFOLD_AUTH_ISSUER", "")
+        .with("CLERK_PUBLISHABLE_KEY", "pk_test_Y2xldmVyLWNhdC0xLmNsZXJrLmFjY291bnRzLmRldiQ")
+        .with("KEYFOLD_AUTH_JWKS_URL", &format!("{}{KEY_SET_PATH}", issuer.url()));
+    let clerk = setup.start().await;
+    let mut claims = clerk.claims_for("user_a");
+    claims["iss"] = json!("https://clever-cat-1.clerk.accounts.dev");
+    let other = Production::start().await;
+    for name in ["init", "summary"] {
+        let path = format!("/api/onboarding/{name}");
+        let nothing = json!({ "id": "user_a", "email": null, "first_name": null, "last_name": null, "clerk_user_id": null });
+        assert_eq!(other.as_user("user_a").get(&path).await.ok()["user"], nothing);
+        let mut user = nothing;
+        user["clerk_user_id"] = json!("user_a");
+        assert_eq!(clerk.get_with(&path, &RSA.token(&claims)).await.ok()["user"], user);
     }
 }
 

@@ -6,6 +6,7 @@
 mod anthropic;
 mod gemini;
 mod openai;
+mod responses;
 
 use futures_util::Stream;
 use futures_util::stream::try_unfold;
@@ -20,6 +21,8 @@ use crate::secret::ApiKey;
 
 /// The longest whole answer, in bytes.
 const ANSWER_LIMIT: usize = 16 * 1024 * 1024;
+/// The longest streamed answer, in bytes as they come: each piece of text has a few hundred bytes around it.
+const STREAM_LIMIT: usize = 64 * 1024 * 1024;
 /// The longest model name, in bytes.
 const MODEL_LIMIT: usize = 200;
 
@@ -134,6 +137,7 @@ pub(crate) async fn whole(
     let said = match generate.api {
         GenerateApi::Gemini => gemini::read(&answer),
         GenerateApi::Openai => openai::read_whole(&answer),
+        GenerateApi::OpenaiResponses => responses::read_whole(&answer),
         GenerateApi::Anthropic => anthropic::read_whole(&answer),
     }
     .ok_or_else(|| CallError::Nonsense("it has no text where the documentation puts it".into()))?;
@@ -160,6 +164,7 @@ pub(crate) async fn streamed(
         response,
         api: generate.api,
         events: EventReader::default(),
+        left: STREAM_LIMIT,
         model: model(generate, prompt).to_owned(),
         usage: Usage::default(),
         key,
@@ -174,6 +179,8 @@ struct Reading {
     response: reqwest::Response,
     api: GenerateApi,
     events: EventReader,
+    /// How many bytes may still come.
+    left: usize,
     model: String,
     usage: Usage,
     /// Kept to recognise it in what the provider says of failures.
@@ -207,7 +214,11 @@ impl Reading {
                 }
             }
             match self.http.next_chunk(&mut self.response).await {
-                Ok(Some(chunk)) => self.events.push(&chunk),
+                Ok(Some(chunk)) => {
+                    self.left =
+                        self.left.checked_sub(chunk.len()).ok_or(CallError::TooLarge(STREAM_LIMIT))?;
+                    self.events.push(&chunk);
+                }
                 // What comes after the whole text, an end or a break, takes nothing from it.
                 _ if self.complete => return Ok(Some(self.done())),
                 Ok(None) => return Err(CallError::BrokeOff),
@@ -222,7 +233,8 @@ impl Reading {
     }
 
     fn read(&self, event: &Event) -> Result<Said, CallError> {
-        if self.api == GenerateApi::Openai && event.data.trim() == "[DONE]" {
+        let ends_so = matches!(self.api, GenerateApi::Openai | GenerateApi::OpenaiResponses);
+        if ends_so && event.data.trim() == "[DONE]" {
             return Ok(Said { last: true, ..Said::default() });
         }
         let data: Value = serde_json::from_str(&event.data)
@@ -231,6 +243,7 @@ impl Reading {
             // A part without candidates carries counts or nothing at all.
             GenerateApi::Gemini => gemini::read(&data).unwrap_or_default(),
             GenerateApi::Openai => openai::read_part(&data),
+            GenerateApi::OpenaiResponses => responses::read_event(&data),
             GenerateApi::Anthropic => anthropic::read_event(&event.name, &data),
         })
     }
@@ -245,6 +258,7 @@ fn request(generate: &Generate, prompt: &Prompt, stream: bool) -> (String, Value
     match generate.api {
         GenerateApi::Gemini => gemini::request(generate, model, prompt, stream),
         GenerateApi::Openai => openai::request(generate, model, prompt, stream),
+        GenerateApi::OpenaiResponses => responses::request(generate, model, prompt, stream),
         GenerateApi::Anthropic => anthropic::request(generate, model, prompt, stream),
     }
 }

@@ -1,86 +1,10 @@
-//! Recognisable keys go through the whole flow of the real program, at the loudest log level; then everything
-//! that the program wrote or said is searched for them. They may stand in the `.env` files and nowhere else.
-
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "it is a test")]
-
-use std::io::{BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
-use std::thread;
+//! Local mode: keys may stand in the `.env` files and nowhere else.
 
 use keyfold_standin::{Behaviour, PROVIDERS, Standin, example_key};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-/// The running program, and all that it said.
-struct Program {
-    child: Child,
-    said: Arc<Mutex<String>>,
-    readers: Vec<thread::JoinHandle<()>>,
-    url: String,
-    metrics: String,
-}
-
-impl Program {
-    fn start(dir: &Path, standin: &Standin) -> Self {
-        // A port that was free a moment ago; metrics have no way to tell which one they got.
-        let metrics = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_keyfold"));
-        command
-            .arg("serve")
-            .current_dir(dir)
-            .env_clear()
-            .env("DEBUG", "true")
-            .env("PORT", "0")
-            .env("KEYFOLD_METRICS_ADDR", &metrics)
-            .env("KEYFOLD_LOG", "trace")
-            .env("RUST_BACKTRACE", "full")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        for provider in PROVIDERS {
-            let name = format!("KEYFOLD_PROVIDER_{}_BASE_URL", provider.to_uppercase());
-            command.env(name, standin.base_url(provider));
-        }
-        let mut child = command.spawn().unwrap();
-        let said = Arc::new(Mutex::new(String::new()));
-        let (found, ready) = std::sync::mpsc::channel();
-        let readers = vec![
-            listen(child.stdout.take().unwrap(), Arc::clone(&said), found.clone()),
-            listen(child.stderr.take().unwrap(), Arc::clone(&said), found),
-        ];
-        let url = ready.recv().unwrap_or_else(|_| panic!("it did not start: {}", said.lock().unwrap()));
-        Self { child, said, readers, url, metrics }
-    }
-
-    fn stop(mut self) -> String {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-        assert!(self.child.wait().unwrap().success());
-        for reader in self.readers.drain(..) {
-            reader.join().unwrap();
-        }
-        self.said.lock().unwrap().clone()
-    }
-}
-
-fn listen(
-    stream: impl Read + Send + 'static,
-    said: Arc<Mutex<String>>,
-    ready: std::sync::mpsc::Sender<String>,
-) -> thread::JoinHandle<()> {
-    thread::spawn(move || {
-        for line in BufReader::new(stream).lines() {
-            let line = line.unwrap();
-            if let Some((_, url)) = line.split_once("ready at ") {
-                let _ = ready.send(url.to_owned());
-            }
-            let mut said = said.lock().unwrap();
-            said.push_str(&line);
-            said.push('\n');
-        }
-    })
-}
+use crate::program::{Program, answer_to, files_below};
 
 /// Sends a request and returns status, headers and body as one text.
 async fn ask(program: &Program, method: Method, path: &str, body: Option<Value>) -> (StatusCode, String) {
@@ -89,19 +13,7 @@ async fn ask(program: &Program, method: Method, path: &str, body: Option<Value>)
     if let Some(body) = body {
         request = request.json(&body);
     }
-    let response = request.send().await.unwrap();
-    let (status, headers) = (response.status(), format!("{:?}", response.headers()));
-    (status, headers + "\n" + &response.text().await.unwrap())
-}
-
-/// Every file below a folder.
-fn files_below(dir: &Path) -> Vec<PathBuf> {
-    let mut files = vec![];
-    for entry in std::fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() { files.extend(files_below(&path)) } else { files.push(path) }
-    }
-    files
+    answer_to(request).await
 }
 
 /// The key itself, and forms in which it might have been written by mistake.
@@ -135,7 +47,7 @@ async fn keys_stand_in_the_env_files_and_nowhere_else() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join("frontend")).unwrap();
     let standin = Standin::start().await;
-    let program = Program::start(dir.path(), &standin);
+    let program = Program::start(dir.path(), &standin, &[("DEBUG", "true")]);
     let mut answers = String::new();
     let mut keys = vec![];
     let mut ask = async |method: Method, path: String, body: Option<Value>| {
@@ -271,8 +183,9 @@ async fn keys_stand_in_the_env_files_and_nowhere_else() {
     let metrics = metrics.text().await.unwrap();
     assert!(metrics.contains("keyfold_http_requests_total"), "{metrics}");
     let url = program.url.clone();
-    let log = program.stop();
-    assert!(log.contains("TRACE") && log.contains(&url), "the log is not loud enough to prove anything");
+    let (status, log) = program.stop();
+    assert!(status.success(), "{status}");
+    assert!(log.contains("DEBUG") && log.contains(&url), "the log is not loud enough to prove anything");
 
     assert_absent(&keys, "the log", log.as_bytes());
     assert_absent(&keys, "an answer", answers.as_bytes());
@@ -297,7 +210,7 @@ async fn keys_stand_in_the_env_files_and_nowhere_else() {
 async fn the_write_ahead_log_of_a_killed_program_holds_no_key() {
     let dir = tempfile::tempdir().unwrap();
     let standin = Standin::start().await;
-    let mut program = Program::start(dir.path(), &standin);
+    let mut program = Program::start(dir.path(), &standin, &[("DEBUG", "true")]);
     let keys: Vec<String> = (4010..4020).map(|n| example_key("gemini", n)).collect();
     for key in &keys {
         let (status, text) =
