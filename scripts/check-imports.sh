@@ -13,14 +13,15 @@ cd "${1:-$(dirname "$0")/..}"
 library='
     calls
     lib
-    onboarding users
+    account master_keys onboarding recheck users
     keys
-    auth state_dir
+    audit service_tokens
+    auth limit state_dir
     error
     settings
     envelope preset storage
     provider
-    clock dotenv figures mode recent secret user
+    clock dotenv figures mode recent requester secret user
 '
 server='
     main
@@ -29,7 +30,8 @@ server='
     router
     routes
     middleware
-    current_user json_body
+    current_service current_user json_body
+    rate_limit
     caller
     app logging
     config metrics problem serve web

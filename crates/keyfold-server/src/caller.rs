@@ -12,6 +12,10 @@ use crate::serve::Peer;
 const FORWARDED_FOR: &str = "x-forwarded-for";
 const FORWARDED_PROTO: &str = "x-forwarded-proto";
 
+/// The id of a request, in its extensions.
+#[derive(Clone)]
+pub(crate) struct RequestId(pub(crate) Arc<str>);
+
 /// What is known of the caller of a request. The outermost middleware puts it into the request's extensions.
 #[derive(Clone)]
 pub(crate) struct Caller {

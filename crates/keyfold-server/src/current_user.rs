@@ -1,5 +1,7 @@
 //! The one way for a handler to learn who is calling: take [`CurrentUser`], which only a check can make.
 
+use std::sync::Arc;
+
 use axum::extract::FromRequestParts;
 use http::header::{AUTHORIZATION, COOKIE, HOST, ORIGIN};
 use http::request::Parts;
@@ -9,7 +11,7 @@ use keyfold::auth::local::{LocalRefusal, RequestOrigin};
 use keyfold::mode::Mode;
 
 use crate::app::App;
-use crate::caller::Caller;
+use crate::caller::{Caller, RequestId};
 use crate::problem::Problem;
 use crate::web::PAGES;
 
@@ -31,10 +33,14 @@ impl FromRequestParts<App> for CurrentUser {
             Mode::Local => local_user(parts, app).await?,
             Mode::Production => verified_user(parts, app).await?,
         };
+        let mut address = None;
         if let Some(caller) = parts.extensions.get::<Caller>() {
             caller.note_user(user.user());
+            address = caller.address;
         }
-        Ok(Self(user))
+        let request_id =
+            parts.extensions.get::<RequestId>().map_or_else(Arc::default, |id| Arc::clone(&id.0));
+        Ok(Self(user.in_request(request_id, address)))
     }
 }
 

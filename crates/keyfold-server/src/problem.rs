@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 
 /// Every word that a client can find in `code`, with its usual status and title.
 pub const CODES: &[(&str, StatusCode, &str)] = &[
+    ("audit_unavailable", StatusCode::SERVICE_UNAVAILABLE, "Audit unavailable"),
     ("cannot_start", StatusCode::INTERNAL_SERVER_ERROR, "Keyfold cannot start"),
     ("conflict", StatusCode::CONFLICT, "Changed at the same time"),
     ("database_unavailable", StatusCode::SERVICE_UNAVAILABLE, "Database unavailable"),
@@ -35,10 +36,12 @@ pub const CODES: &[(&str, StatusCode, &str)] = &[
     ("provider_error", StatusCode::BAD_GATEWAY, "The provider answered with an error"),
     ("provider_timeout", StatusCode::GATEWAY_TIMEOUT, "The provider took too long"),
     ("provider_unreachable", StatusCode::BAD_GATEWAY, "The provider cannot be reached"),
+    ("rate_limited", StatusCode::TOO_MANY_REQUESTS, "Too many requests"),
     ("state_directory_error", StatusCode::INTERNAL_SERVER_ERROR, "The state directory cannot be used"),
     ("unauthenticated", StatusCode::UNAUTHORIZED, "Not signed in"),
     ("unknown_provider", StatusCode::NOT_FOUND, "Unknown provider"),
     ("unsupported_media_type", StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type"),
+    ("user_deleted", StatusCode::GONE, "Deleted"),
     ("user_suspended", StatusCode::FORBIDDEN, "Suspended"),
 ];
 

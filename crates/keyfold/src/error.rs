@@ -1,5 +1,7 @@
 //! What can go wrong in the library, in words for the user; causes are for the log.
 
+use std::time::Duration;
+
 use crate::dotenv::DotenvError;
 use crate::envelope::EnvelopeError;
 use crate::provider::ProviderId;
@@ -112,6 +114,24 @@ pub enum Error {
         "This account is suspended, so its keys cannot be used or changed. Ask the operator of this service."
     )]
     UserSuspended,
+    /// This user was deleted, and the caller's credential is from before.
+    #[error(
+        "This account was deleted here, with all its keys. Sign in again to start anew; what was deleted cannot be brought back."
+    )]
+    UserDeleted,
+    /// More requests than this user, or this address, may make.
+    #[error("Too many requests: {limit} are allowed. Try again in {} s.", retry_after.as_secs().max(1))]
+    RateLimited {
+        /// The limit, in words: `60 per minute`.
+        limit: String,
+        /// When the next request will be let through.
+        retry_after: Duration,
+    },
+    /// What is done with keys cannot be recorded now, so no key is opened or changed.
+    #[error(
+        "Keyfold cannot record what is done with keys at the moment, so it does nothing with them. Try again shortly; the operator finds the cause in the log."
+    )]
+    AuditUnavailable(String),
     /// Another change of the same key won.
     #[error(
         "This key was changed elsewhere at the same time, and that change won. Look at the key and save again if needed."
@@ -168,6 +188,9 @@ impl Error {
             Self::ProviderUnreachable { .. } => "provider_unreachable",
             Self::ProviderTimeout { .. } => "provider_timeout",
             Self::UserSuspended => "user_suspended",
+            Self::UserDeleted => "user_deleted",
+            Self::RateLimited { .. } => "rate_limited",
+            Self::AuditUnavailable(_) => "audit_unavailable",
             Self::Conflict { .. } => "conflict",
             Self::KeyUnreadable { .. } => "key_unreadable",
             Self::EnvFile(_) => "env_file_error",
@@ -184,7 +207,9 @@ impl Error {
     pub fn cause(&self) -> String {
         match self {
             Self::DatabaseUnavailable(error) => error.to_string(),
-            Self::ProviderUnreachable { cause, .. } | Self::Internal(cause) => cause.clone(),
+            Self::ProviderUnreachable { cause, .. }
+            | Self::AuditUnavailable(cause)
+            | Self::Internal(cause) => cause.clone(),
             other => other.to_string(),
         }
     }

@@ -28,6 +28,7 @@
 //! # }
 //! ```
 
+pub mod audit;
 pub mod auth;
 pub mod calls;
 pub mod clock;
@@ -41,6 +42,7 @@ pub mod onboarding;
 mod preset;
 pub mod provider;
 mod recent;
+pub mod requester;
 pub mod secret;
 pub mod settings;
 pub mod state_dir;

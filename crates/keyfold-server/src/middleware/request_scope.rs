@@ -1,5 +1,6 @@
 //! The request id, the one log line per request, and the bodies of problems.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
@@ -12,21 +13,17 @@ use keyfold::provider::key_shape::is_somebodys_key;
 use keyfold::user::UserId;
 
 use crate::app::App;
-use crate::caller::Caller;
+use crate::caller::{Caller, RequestId};
 use crate::metrics::known_method;
 use crate::problem::Problem;
 
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const LONGEST_ID: usize = 128;
 
-/// The id of a request, for handlers that write problems themselves.
-#[derive(Clone)]
-pub(crate) struct RequestId(pub(crate) String);
-
 pub(crate) async fn request_scope(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let begun = now();
-    let id = callers_own(&app, &request).unwrap_or_else(|| made(&app));
-    request.extensions_mut().insert(RequestId(id.clone()));
+    let id: Arc<str> = callers_own(&app, &request).unwrap_or_else(|| made(&app)).into();
+    request.extensions_mut().insert(RequestId(Arc::clone(&id)));
     let caller = Caller::of(request.extensions(), request.headers(), &app.trusted_proxies);
     request.extensions_mut().insert(caller.clone());
     let method = request.method().clone();
@@ -53,7 +50,7 @@ pub(crate) async fn request_scope(State(app): State<App>, mut request: Request, 
     app.metrics.request(&method, &route, status, duration);
     tracing::info!(
         target: "keyfold::request",
-        request_id = id,
+        request_id = &*id,
         method = known_method(&method),
         route,
         status,

@@ -16,9 +16,9 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use crate::app::App;
+use crate::caller::RequestId;
 use crate::current_user::CurrentUser;
 use crate::json_body::JsonBody;
-use crate::middleware::request_scope::RequestId;
 use crate::problem::Problem;
 
 #[derive(Deserialize, ToSchema)]
@@ -92,7 +92,7 @@ pub(crate) async fn generate(
 fn events(
     parts: impl Stream<Item = Result<Part, keyfold::Error>> + Send + 'static,
     provider: String,
-    request_id: String,
+    request_id: std::sync::Arc<str>,
 ) -> Response {
     let events = parts.map(move |part| {
         let (name, data) = match part {
@@ -103,7 +103,7 @@ fn events(
             Err(error) => {
                 let problem = Problem::from(error);
                 tracing::warn!(
-                    request_id,
+                    request_id = &*request_id,
                     code = problem.code(),
                     cause = problem.cause(),
                     "a streamed answer failed"

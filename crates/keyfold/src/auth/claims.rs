@@ -10,6 +10,7 @@ use super::AuthenticatedUser;
 use super::compact;
 use super::issuer::Issuer;
 use super::refusal::TokenRefusal;
+use crate::requester::Actor;
 use crate::user::UserId;
 
 /// How far clocks may be apart; the same as in Clerk's own libraries.
@@ -23,8 +24,6 @@ pub struct VerifiedToken {
     user: AuthenticatedUser,
     expires_at: Timestamp,
     not_before: Option<Timestamp>,
-    issued_at: Option<Timestamp>,
-    impersonator: Option<UserId>,
 }
 
 /// What the configured issuer's tokens must say.
@@ -43,7 +42,7 @@ impl VerifiedToken {
 
     /// When it was issued (`iat`). Issuers may leave it out.
     pub fn issued_at(&self) -> Option<Timestamp> {
-        self.issued_at
+        self.user.issued_at()
     }
 
     /// When it ends (`exp`), without the skew that is granted.
@@ -53,7 +52,10 @@ impl VerifiedToken {
 
     /// Who acts in the user's name (`act.sub`, RFC 8693, section 4.1): support staff who impersonate the user.
     pub fn impersonator(&self) -> Option<&UserId> {
-        self.impersonator.as_ref()
+        match &self.user.requester().actor {
+            Actor::Impersonator(actor) => Some(actor),
+            _ => None,
+        }
     }
 
     /// Checks `exp` and `nbf`.
@@ -101,12 +103,11 @@ impl Rules {
         // Somebody acts, but nobody could tell who.
         let nobody = TokenRefusal::Malformed;
         let impersonator = claims.act.map(|actor| user_of(&actor.sub).ok_or(nobody)).transpose();
+        let issued_at = claims.iat.map(|date| date.0);
         let token = VerifiedToken {
-            user: AuthenticatedUser::of_verified_token(user),
+            user: AuthenticatedUser::of_verified_token(user, impersonator?.as_ref(), issued_at),
             expires_at: claims.exp.ok_or(TokenRefusal::NoExpiry)?.0,
             not_before: claims.nbf.map(|date| date.0),
-            issued_at: claims.iat.map(|date| date.0),
-            impersonator: impersonator?,
         };
         token.check_time(now)?;
         if self.audience.as_ref().is_some_and(|audience| !claims.aud.is_some_and(|aud| aud.names(audience))) {
@@ -143,7 +144,7 @@ struct Claims {
     nbf: Option<NumericDate>,
     iat: Option<NumericDate>,
     azp: Option<String>,
-    act: Option<Actor>,
+    act: Option<ActorClaim>,
     /// Clerk's only; another issuer may mean something else by it.
     sts: Option<Value>,
 }
@@ -165,7 +166,7 @@ impl Audience {
 }
 
 #[derive(Deserialize)]
-struct Actor {
+struct ActorClaim {
     sub: String,
 }
 
@@ -197,11 +198,9 @@ pub(super) mod tests {
     /// This user's, until the year 2000.
     pub(in crate::auth) fn token_of(user: &str) -> VerifiedToken {
         VerifiedToken {
-            user: AuthenticatedUser::of_verified_token(UserId::parse(user).unwrap()),
+            user: AuthenticatedUser::of_verified_token(UserId::parse(user).unwrap(), None, None),
             expires_at: Timestamp::from_second(946_684_800).unwrap(),
             not_before: None,
-            issued_at: None,
-            impersonator: None,
         }
     }
 

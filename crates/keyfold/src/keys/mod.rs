@@ -25,6 +25,7 @@ pub use listing::{KeyRecord, KeySource};
 pub use saving::{CheckedKey, KEPT_FOR, Saved, Warning};
 pub use status::KeyStatus;
 
+use crate::audit::Audit;
 use crate::clock::{Clock, Random};
 use crate::envelope::{DataKey, EnvelopeError, MasterKeyRing, Purpose, Sealed};
 use crate::error::Error;
@@ -55,6 +56,7 @@ pub(crate) struct Keys {
     pub(crate) random: Arc<dyn Random>,
     pub(crate) read_from: ReadFrom,
     pub(crate) figures: Figures,
+    pub(crate) audit: Audit,
     cache: UserCache,
     /// Where keys stand in `.env` files, two savings at once wait for each other: files have no versions.
     saving: tokio::sync::Mutex<()>,
@@ -149,6 +151,7 @@ impl Keys {
         Ok(Self {
             digest_key: hmac::Key::new(hmac::HMAC_SHA256, digest_key.as_slice()),
             figures: Figures::new(registry.iter().map(|provider| provider.id.as_str())),
+            audit: Audit::default(),
             cache: UserCache::new(),
             saving: tokio::sync::Mutex::default(),
             notes: Mutex::default(),

@@ -24,6 +24,24 @@ const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("../../migrations/sqlite/0002_users.sql"),
         postgres: include_str!("../../migrations/postgres/0002_users.sql"),
     },
+    Migration {
+        version: 3,
+        name: "audit",
+        sqlite: include_str!("../../migrations/sqlite/0003_audit.sql"),
+        postgres: include_str!("../../migrations/postgres/0003_audit.sql"),
+    },
+    Migration {
+        version: 4,
+        name: "service_tokens",
+        sqlite: include_str!("../../migrations/sqlite/0004_service_tokens.sql"),
+        postgres: include_str!("../../migrations/postgres/0004_service_tokens.sql"),
+    },
+    Migration {
+        version: 5,
+        name: "deletion",
+        sqlite: include_str!("../../migrations/sqlite/0005_deletion.sql"),
+        postgres: include_str!("../../migrations/postgres/0005_deletion.sql"),
+    },
 ];
 
 /// Names the lock under which one replica at a time migrates PostgreSQL: "keyfold" in ASCII.

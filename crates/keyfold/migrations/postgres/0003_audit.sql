@@ -1,0 +1,1 @@
+-- What was done with keys: see src/storage/audit.rs.

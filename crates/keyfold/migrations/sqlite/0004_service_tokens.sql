@@ -1,0 +1,1 @@
+-- Tokens of backend services: only their hashes.
