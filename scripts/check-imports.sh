@@ -13,15 +13,15 @@ cd "${1:-$(dirname "$0")/..}"
 library='
     calls
     lib
-    account master_keys onboarding recheck users
+    account master_keys onboarding recheck service_tokens users
     keys
-    audit service_tokens
+    audit
     auth limit state_dir
     error
     settings
     envelope preset storage
-    provider
-    clock dotenv figures mode recent requester secret user
+    provider requester
+    clock dotenv figures mode recent secret security user
 '
 server='
     main
@@ -30,7 +30,8 @@ server='
     router
     routes
     middleware
-    current_service current_user json_body
+    current_user json_body
+    current_service
     rate_limit
     caller
     app logging

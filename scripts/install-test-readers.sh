@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs the .env readers of other languages that the dotenv tests compare against:
-#   target/test-tools/venv      python-dotenv
+# Installs the .env readers of other languages that the dotenv tests compare against, and what plays AWS KMS:
+#   target/test-tools/venv      python-dotenv, moto
 #   target/test-tools/readers   Node's dotenv, Vite
 # Does nothing where the wanted versions are there. KEYFOLD_TEST_TOOLS names another directory.
 set -eu
@@ -18,7 +18,7 @@ main() {
     mkdir -p "$venv" "$readers"
 
     python_wanted=$(cksum <"$wanted/requirements.txt")
-    if stamped "$venv" "$python_wanted" && "$venv/bin/python" -c 'import dotenv' 2>/dev/null; then
+    if stamped "$venv" "$python_wanted" && "$venv/bin/python" -c 'import dotenv, flask_cors, moto' 2>/dev/null; then
         echo "test readers: Python's are up to date"
     else
         echo "test readers: installing Python's into $venv"

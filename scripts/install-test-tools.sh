@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what the tests need besides Rust: PostgreSQL, the readers of .env files in other languages, and the
+# Installs what the tests need besides Rust: PostgreSQL, Redis, the readers of .env files in other languages, and the
 # programs that install and drive them. Installs nothing that is there; needs root (or sudo) only for what is missing.
 set -eu
 
@@ -15,6 +15,7 @@ main() {
     command -v git >/dev/null || want git
     # Debian keeps the server's programs off the path.
     ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || want postgresql
+    command -v redis-server >/dev/null || command -v valkey-server >/dev/null || want redis-server
     [ -z "$packages" ] || install_packages
     sh scripts/install-test-readers.sh
 }

@@ -6,11 +6,14 @@
 #![expect(clippy::print_stdout, reason = "it prints a report")]
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark that cannot run should stop")]
 
+mod audit;
 mod key_opening;
 mod look_up;
 mod program;
+mod rate_limit;
 mod remembered_token;
 mod report;
+mod rewrap;
 
 #[tokio::main]
 async fn main() {
@@ -24,6 +27,15 @@ async fn main() {
     }
     if wanted("look-up") {
         look_up::measure().await;
+    }
+    if wanted("rewrap") {
+        rewrap::measure().await;
+    }
+    if wanted("limit") {
+        rate_limit::measure().await;
+    }
+    if wanted("audit") {
+        audit::measure().await;
     }
     if wanted("program") {
         program::measure().await;

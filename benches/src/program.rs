@@ -39,6 +39,9 @@ impl Program {
             .env_clear()
             .env("PORT", "0")
             .env("KEYFOLD_METRICS_ADDR", "off")
+            // They would be what is measured.
+            .env("KEYFOLD_RATE_LIMIT_KEYS", "off")
+            .env("KEYFOLD_RATE_LIMIT_GENERATE", "off")
             .env("KEYFOLD_PROVIDER_GEMINI_BASE_URL", standin)
             .envs(mode.iter().copied())
             .stderr(Stdio::piped())

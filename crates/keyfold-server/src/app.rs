@@ -6,6 +6,7 @@ use keyfold::Keyfold;
 use keyfold::auth::TokenVerifier;
 use keyfold::auth::issuer::Issuer;
 use keyfold::auth::local::LocalGuard;
+use keyfold::auth::webhook::SigningSecret;
 use keyfold::clock::Random;
 
 use crate::config::{Network, ServerConfig};
@@ -25,6 +26,8 @@ pub struct AppState {
     pub issuer: Option<Issuer>,
     /// Verifies them. In production there always is one.
     pub verifier: Option<Arc<TokenVerifier>>,
+    /// What Clerk's webhook messages are signed with; without it there is no webhook.
+    pub webhook: Option<SigningSecret>,
     /// Networks of proxies that may say whom they forward for.
     pub trusted_proxies: Vec<Network>,
     /// People reach this Keyfold over HTTPS, whatever the last proxy says.
@@ -52,6 +55,7 @@ impl App {
             guard,
             issuer: config.issuer.clone(),
             verifier,
+            webhook: config.webhook.clone(),
             trusted_proxies: config.trusted_proxies.clone(),
             is_public_over_https: config.public_url.as_ref().is_some_and(|url| url.starts_with("https://")),
             allowed_origins: origins,

@@ -1,9 +1,10 @@
 //! Who is calling, as far as a connection and the log can tell: the address, and the user once that is known.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use http::{Extensions, HeaderMap};
+use keyfold::limit::Standing;
 use keyfold::user::UserId;
 
 use crate::config::Network;
@@ -21,9 +22,13 @@ pub(crate) struct RequestId(pub(crate) Arc<str>);
 pub(crate) struct Caller {
     /// The client's address, past proxies that are trusted; `None` if the request came over no socket.
     pub(crate) address: Option<IpAddr>,
+    /// That address is the client's own, and not that of a proxy which others use too, as far as can be told.
+    pub(crate) address_is_its_own: bool,
     /// A trusted proxy says that the client's own connection is encrypted.
     pub(crate) came_over_https: bool,
     user: Arc<OnceLock<UserId>>,
+    service: Arc<OnceLock<Arc<str>>>,
+    limits: Arc<Mutex<Vec<Standing>>>,
 }
 
 impl Caller {
@@ -31,10 +36,16 @@ impl Caller {
     pub(crate) fn of(extensions: &Extensions, headers: &HeaderMap, trusted: &[Network]) -> Self {
         let peer = extensions.get::<Peer>().map(|Peer(peer)| peer.ip().to_canonical());
         let is_proxy = peer.is_some_and(|peer| is_trusted(peer, trusted));
+        let address = peer.map(|peer| client_address(peer, headers, trusted));
         Self {
-            address: peer.map(|peer| client_address(peer, headers, trusted)),
+            address,
+            address_is_its_own: address.is_some_and(|address| {
+                if is_proxy { !is_trusted(address, trusted) } else { is_public(address) }
+            }),
             came_over_https: is_proxy && last_protocol(headers).is_some_and(|protocol| protocol == "https"),
             user: Arc::default(),
+            service: Arc::default(),
+            limits: Arc::default(),
         }
     }
 
@@ -42,6 +53,28 @@ impl Caller {
     pub(crate) fn note_user(&self, user: &UserId) {
         // The first one counts: a request has one user.
         let _ = self.user.set(user.clone());
+    }
+
+    /// Notes how a limit stands that the request was counted by.
+    pub(crate) fn note_limit(&self, standing: Standing) {
+        let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
+        limits.retain(|known| known.class != standing.class);
+        limits.push(standing);
+    }
+
+    /// The limits that were noted.
+    pub(crate) fn limits(&self) -> Vec<Standing> {
+        self.limits.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes the name of the service token that was verified, for the request's line in the log.
+    pub(crate) fn note_service(&self, name: &Arc<str>) {
+        let _ = self.service.set(Arc::clone(name));
+    }
+
+    /// The service that was noted.
+    pub(crate) fn service(&self) -> Option<&str> {
+        self.service.get().map(|name| &**name)
     }
 
     /// The user that was noted.
@@ -70,6 +103,27 @@ fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> IpA
 
 fn is_trusted(address: IpAddr, trusted: &[Network]) -> bool {
     trusted.iter().any(|network| network.contains(address))
+}
+
+/// An address that the whole internet can tell from others. Private networks are where platforms have their proxies.
+fn is_public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => {
+            // RFC 6598: shared address space, which some platforms use inside.
+            let is_shared = address.octets()[0] == 100 && address.octets()[1] & 0xc0 == 0x40;
+            !(address.is_loopback()
+                || address.is_private()
+                || address.is_link_local()
+                || address.is_unspecified()
+                || is_shared)
+        }
+        IpAddr::V6(address) => {
+            !(address.is_loopback()
+                || address.is_unique_local()
+                || address.is_unicast_link_local()
+                || address.is_unspecified())
+        }
+    }
 }
 
 /// An address, with or without a port: some proxies write one.
@@ -187,6 +241,37 @@ mod tests {
             let lines: Vec<(&str, &[u8])> =
                 protocols.iter().map(|value| (FORWARDED_PROTO, value.as_bytes())).collect();
             assert_eq!(caller(peer, &lines).came_over_https, https, "{peer} {protocols:?}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_the_clients_own_only_where_no_unknown_proxy_can_stand_before_it() {
+        for (peer, forwarded, own) in [
+            ("203.0.113.5", None, true),
+            ("2001:db8::1", None, true),
+            // Not trusted, so it is who it is, whatever it says.
+            ("203.0.113.5", Some("198.51.100.1"), true),
+            ("127.0.0.1", None, false),
+            ("192.168.1.1", None, false),
+            ("192.168.1.1", Some("198.51.100.1"), false),
+            ("172.16.0.1", None, false),
+            ("100.64.0.1", None, false),
+            ("100.127.255.255", None, false),
+            ("100.128.0.1", None, true),
+            ("169.254.1.1", None, false),
+            ("fc00::1", None, false),
+            ("fe80::1", None, false),
+            ("::ffff:192.168.1.1", None, false),
+            // Trusted proxies.
+            ("10.0.0.1", Some("198.51.100.1"), true),
+            ("10.0.0.1", Some("192.168.1.1"), true),
+            ("10.0.0.1", None, false),
+            ("10.0.0.1", Some("10.0.0.2"), false),
+            ("10.0.0.1", Some("unknown"), false),
+        ] {
+            let lines: Vec<(&str, &[u8])> =
+                forwarded.iter().map(|value: &&str| (FORWARDED_FOR, value.as_bytes())).collect();
+            assert_eq!(caller(peer, &lines).address_is_its_own, own, "{peer} {forwarded:?}");
         }
     }
 

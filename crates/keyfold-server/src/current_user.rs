@@ -1,5 +1,6 @@
 //! The one way for a handler to learn who is calling: take [`CurrentUser`], which only a check can make.
 
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
@@ -8,11 +9,14 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use keyfold::auth::AuthenticatedUser;
 use keyfold::auth::local::{LocalRefusal, RequestOrigin};
+use keyfold::limit::Class;
 use keyfold::mode::Mode;
 
 use crate::app::App;
 use crate::caller::{Caller, RequestId};
+use crate::current_service::{is_service_token, not_a_user, refuse_in_address};
 use crate::problem::Problem;
+use crate::rate_limit;
 use crate::web::PAGES;
 
 /// The cookie that stands for a local token that was shown once.
@@ -29,9 +33,11 @@ impl FromRequestParts<App> for CurrentUser {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        let user = match app.keyfold.mode() {
-            Mode::Local => local_user(parts, app).await?,
-            Mode::Production => verified_user(parts, app).await?,
+        let user = match identify(parts, app).await {
+            Err(problem) if problem.code() == "unauthenticated" => {
+                return Err(rate_limit::of_stranger(app, parts, problem).await);
+            }
+            identified => identified?,
         };
         let mut address = None;
         if let Some(caller) = parts.extensions.get::<Caller>() {
@@ -41,6 +47,57 @@ impl FromRequestParts<App> for CurrentUser {
         let request_id =
             parts.extensions.get::<RequestId>().map_or_else(Arc::default, |id| Arc::clone(&id.0));
         Ok(Self(user.in_request(request_id, address)))
+    }
+}
+
+/// What a route's requests are counted by.
+pub(crate) trait CountedBy {
+    const CLASS: Class;
+}
+
+/// The limit of saving and checking keys.
+pub(crate) enum ByKeys {}
+/// The limit of generate and research.
+pub(crate) enum ByGenerate {}
+
+impl CountedBy for ByKeys {
+    const CLASS: Class = Class::Keys;
+}
+
+impl CountedBy for ByGenerate {
+    const CLASS: Class = Class::Generate;
+}
+
+/// The same as [`CurrentUser`], and the request was within the user's limit. Its body was not read before.
+pub(crate) struct CountedUser<L>(pub(crate) AuthenticatedUser, pub(crate) PhantomData<L>);
+
+impl<L: CountedBy> FromRequestParts<App> for CountedUser<L> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let CurrentUser(user) = CurrentUser::from_request_parts(parts, app).await?;
+        if let Some(caller) = parts.extensions.get::<Caller>() {
+            rate_limit::count(app, caller, &user, L::CLASS, 1).await?;
+        }
+        Ok(Self(user, PhantomData))
+    }
+}
+
+async fn identify(parts: &Parts, app: &App) -> Result<AuthenticatedUser, Problem> {
+    refuse_services(parts)?;
+    match app.keyfold.mode() {
+        Mode::Local => local_user(parts, app).await,
+        Mode::Production => verified_user(parts, app).await,
+    }
+}
+
+/// A service token is no user's, in local mode neither.
+fn refuse_services(parts: &Parts) -> Result<(), Problem> {
+    refuse_in_address(&parts.uri)?;
+    let values = parts.headers.get_all(AUTHORIZATION).iter().filter_map(|value| value.to_str().ok());
+    match values.filter_map(bearer).find(|token| is_service_token(token)) {
+        Some(token) => Err(not_a_user(token)),
+        None => Ok(()),
     }
 }
 

@@ -26,6 +26,9 @@ pub(crate) struct JsonBody<T>(pub(crate) T);
 /// A JSON body that may be left out.
 pub(crate) struct OptionalJsonBody<T>(pub(crate) T);
 
+/// A body as it came, byte by byte.
+pub(crate) struct RawBody(pub(crate) Zeroizing<Vec<u8>>);
+
 /// A path parameter.
 pub(crate) struct PathPart<T>(pub(crate) T);
 
@@ -64,6 +67,15 @@ impl<T: DeserializeOwned + Default> FromRequest<App> for OptionalJsonBody<T> {
             return Err(unsupported());
         }
         parse(&bytes).map(Self)
+    }
+}
+
+impl FromRequest<App> for RawBody {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
+        let (parts, body) = request.into_parts();
+        read(&parts.headers, body, app).await.map(Self)
     }
 }
 

@@ -103,7 +103,9 @@ impl Collector for Inside {
         self.key_openings(out)?;
         self.cache(out)?;
         self.pool(out)?;
-        self.tokens(out)
+        self.tokens(out)?;
+        self.limits(out)?;
+        self.audit(out)
     }
 }
 
@@ -187,6 +189,48 @@ impl Inside {
             connections.encode_family(&[("state", name)])?.encode_gauge(&number)?;
         }
         Ok(())
+    }
+
+    fn audit(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let figures = self.keyfold.audit_figures();
+        let counters = [
+            ("audit_events", "Events that were recorded", figures.recorded()),
+            ("audit_events_shipped", "Events that were brought into the database", figures.shipped()),
+            (
+                "audit_failures",
+                "Times that the spool could not be written, or the database took no events",
+                figures.failures(),
+            ),
+            (
+                "audit_lines_lost",
+                "Lines that a file or standard output besides the database did not take",
+                self.keyfold.audit_lines_lost(),
+            ),
+            ("audit_torn_lines", "Lines of spools that were not written whole", figures.torn_lines()),
+        ];
+        for (name, help, number) in counters {
+            let mut counter = out.encode_descriptor(name, help, None, MetricType::Counter)?;
+            counter.encode_counter::<NoLabelSet, u64, f64>(&number, None)?;
+        }
+        let bytes = usize::try_from(self.keyfold.audit_spool_bytes()).unwrap_or(usize::MAX);
+        gauge(out, "audit_spool_bytes", "Bytes of this process's audit spool", bytes)
+    }
+
+    fn limits(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let limits = self.keyfold.limits();
+        let mut refusals = out.encode_descriptor(
+            "rate_limit_refusals",
+            "Requests that were one too many",
+            None,
+            MetricType::Counter,
+        )?;
+        for (class, number) in limits.refusals() {
+            count(&mut refusals, [("limit", class.as_str())], number)?;
+        }
+        gauge(out, "open_streams", "Streamed answers under way", limits.open_streams())?;
+        let Some(shared) = limits.shared() else { return Ok(()) };
+        let is_shared = usize::from(shared.is_in_use);
+        gauge(out, "rate_limits_shared", "1 while rate limits are shared through Redis", is_shared)
     }
 
     fn tokens(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {

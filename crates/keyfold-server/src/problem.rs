@@ -1,6 +1,7 @@
 //! Errors as clients see them: `application/problem+json` (RFC 9457). The only place that knows status codes.
 
 use std::borrow::Cow;
+use std::fmt::Display;
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
@@ -139,7 +140,7 @@ impl Problem {
     }
 
     /// For a token that does not count, with the words that RFC 6750, section 3, has for it.
-    pub(crate) fn invalid_token(refusal: TokenRefusal) -> Self {
+    pub(crate) fn invalid_token(refusal: impl Display) -> Self {
         let detail = refusal.to_string();
         let challenge =
             format!("Bearer realm=\"keyfold\", error=\"invalid_token\", error_description=\"{detail}\"");
@@ -245,6 +246,9 @@ impl From<Error> for Problem {
                     None => problem,
                 }
             }
+            Error::RateLimited { retry_after, .. } => problem
+                .with_field("retry_after", retry_after.as_secs())
+                .with_header(RETRY_AFTER, HeaderValue::from(retry_after.as_secs())),
             Error::UnknownProvider { known } => {
                 let known: Vec<&str> = known.iter().map(keyfold::provider::ProviderId::as_str).collect();
                 problem.with_field("known_providers", known)

@@ -22,7 +22,10 @@ use crate::middleware::local_guard::{check_origin, check_token};
 use crate::middleware::request_scope::request_scope;
 use crate::middleware::security_headers::security_headers;
 use crate::problem::{Problem, ProblemBody};
-use crate::routes::{config, frontend_env, generate, health, keys, onboarding, openapi, providers, research};
+use crate::routes::{
+    account, audit, config, frontend_env, generate, health, keys, onboarding, openapi, providers, research,
+    service, webhooks,
+};
 use crate::web;
 
 #[derive(OpenApi)]
@@ -49,6 +52,11 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(keys::roll_back))
         .routes(routes!(generate::generate))
         .routes(routes!(research::research))
+        .routes(routes!(account::remove))
+        .routes(routes!(audit::list))
+        .routes(routes!(webhooks::clerk))
+        .routes(routes!(service::keys))
+        .routes(routes!(service::key))
         .routes(routes!(frontend_env::update))
         .routes(routes!(onboarding::session::init))
         .routes(routes!(onboarding::session::status))
@@ -72,9 +80,12 @@ fn api() -> OpenApiRouter<App> {
 }
 
 /// What anybody may call.
-const PUBLIC: [&str; 3] = ["/healthz", "/readyz", "/api/config"];
+const PUBLIC: [&str; 4] = ["/healthz", "/readyz", "/api/config", "/webhooks/clerk"];
 /// The name of the bearer token in the description.
 const TOKEN: &str = "token";
+/// The name of a backend service's token there, and the addresses that take it.
+const SERVICE_TOKEN: &str = "service_token";
+const OF_SERVICES: &str = "/api/service/";
 
 /// The description of the API.
 pub fn description() -> Description {
@@ -84,13 +95,19 @@ pub fn description() -> Description {
     token.bearer_format = Some("JWT".into());
     token.description =
         Some("A token of the configured issuer. Local mode needs none, or its KEYFOLD_LOCAL_TOKEN.".into());
-    description.components.get_or_insert_default().add_security_scheme(TOKEN, SecurityScheme::Http(token));
+    let mut service_token = Http::new(HttpAuthScheme::Bearer);
+    service_token.description =
+        Some("A token of a backend service: kfs_…, made by `keyfold token create`.".into());
+    let components = description.components.get_or_insert_default();
+    components.add_security_scheme(TOKEN, SecurityScheme::Http(token));
+    components.add_security_scheme(SERVICE_TOKEN, SecurityScheme::Http(service_token));
     for (path, item) in &mut description.paths.paths {
         let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete];
         for operation in operations.into_iter().flatten() {
             describe_problems(operation);
+            let token = if path.starts_with(OF_SERVICES) { SERVICE_TOKEN } else { TOKEN };
             let needed = (!PUBLIC.contains(&path.as_str()))
-                .then(|| SecurityRequirement::new(TOKEN, std::iter::empty::<String>()));
+                .then(|| SecurityRequirement::new(token, std::iter::empty::<String>()));
             operation.security = Some(needed.into_iter().collect());
         }
     }

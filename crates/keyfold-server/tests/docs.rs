@@ -4,8 +4,8 @@
 //! A block that begins with ```` ```sh run ```` is run: all such blocks of a file, in order, in a folder of their
 //! own, against a `keyfold serve` of their own and the providers' stand-in. In them `http://127.0.0.1:8000` stands
 //! for wherever that Keyfold listens, and `YOUR_GEMINI_KEY` for a key that the stand-in takes for Gemini
-//! (`OTHER_GEMINI_KEY` for another one). `docs/production.md` is about production, so its Keyfold serves that, with
-//! a PostgreSQL and a token issuer of its own.
+//! (`OTHER_GEMINI_KEY` for another one). Some documents are about production, so their Keyfold serves that, with a
+//! PostgreSQL and a token issuer of its own.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "it is a test")]
 
@@ -27,6 +27,9 @@ use keyfold_standin::{PROVIDERS, Standin, example_key};
 use keyfold_test_servers::PostgresServer;
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
+
+/// The documents that are about production.
+const PRODUCTION: [&str; 3] = ["docs/production.md", "docs/deletion.md", "docs/master-key.md"];
 
 mod reference {
     use super::*;
@@ -161,25 +164,45 @@ fn variables_and_make_targets_exist() {
     }
 }
 
-/// SECURITY.md promises something only together with the test that fails without it.
+/// The security manual promises something only together with the test that fails without it: so do all tables whose
+/// last column is headed `test`.
 #[test]
 fn every_promise_names_a_test_that_exists() {
     let mut files = vec![];
     files_below(&root().join("crates"), "rs", &mut files);
     let code: String = files.iter().map(|file| read(file)).collect();
-    let text = read(&root().join("SECURITY.md"));
-    let (_, promises) = text.split_once("| promise | test |\n| --- | --- |\n").unwrap();
-    let promises: Vec<&str> = promises.lines().take_while(|line| line.starts_with('|')).collect();
-    assert!(promises.len() > 10, "the table of promises was not found");
-    for promise in promises {
-        let tests: Vec<&str> =
-            promise.trim_end_matches([' ', '|']).rsplit('|').next().unwrap().split('`').collect();
-        assert!(tests.len() >= 3, "a promise without a test: {promise}");
-        for test in tests.iter().skip(1).step_by(2) {
-            let there = code.contains(&format!("fn {test}("));
-            assert!(there, "SECURITY.md names the test {test}, which does not exist");
+    for (document, at_least) in [("SECURITY.md", 60), ("docs/incidents.md", 15)] {
+        let text = read(&root().join(document));
+        let mut promises = 0;
+        for table in text.split(" | test |\n").skip(1) {
+            // The first line is the one below the heading.
+            for promise in table.lines().take_while(|line| line.starts_with('|')).skip(1) {
+                let tests: Vec<&str> =
+                    promise.trim_end_matches([' ', '|']).rsplit('|').next().unwrap().split('`').collect();
+                assert!(tests.len() >= 3, "{document}: a promise without a test: {promise}");
+                for test in tests.iter().skip(1).step_by(2) {
+                    let there = code.contains(&format!("fn {test}("));
+                    assert!(there, "{document} names the test {test}, which does not exist");
+                }
+                promises += 1;
+            }
         }
+        assert!(promises >= at_least, "{document} has {promises} promises: a table was not found");
     }
+}
+
+/// What others published under the same name or number does not get in.
+#[test]
+fn every_dependency_is_pinned_by_its_checksum() {
+    let lock = read(&root().join("Cargo.lock"));
+    let packages: Vec<&str> = lock.split("[[package]]\n").skip(1).collect();
+    let foreign = packages.iter().filter(|package| package.contains("\nsource = "));
+    for package in foreign.clone() {
+        let from_the_registry =
+            package.contains("\nsource = \"registry+https://github.com/rust-lang/crates.io-index\"\n");
+        assert!(from_the_registry && package.contains("\nchecksum = \""), "{package}");
+    }
+    assert!(foreign.count() > 100, "the packages were not found");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -193,7 +216,7 @@ async fn commands_work() {
         }
         documents_with_commands += 1;
         let standin = Standin::start().await;
-        let mode = if document.ends_with("docs/production.md") {
+        let mode = if PRODUCTION.iter().any(|name| document.ends_with(name)) {
             production().await
         } else {
             vec![("DEBUG".to_owned(), "true".to_owned())]
@@ -211,7 +234,7 @@ async fn commands_work() {
     assert!(documents_with_commands > 0, "no runnable block was found");
 }
 
-/// The settings of production, and tokens of two users.
+/// The settings of production, and tokens of three users.
 async fn production() -> Vec<(String, String)> {
     static ISSUER: OnceCell<Issuer> = OnceCell::const_new();
     let issuer = ISSUER.get_or_init(Issuer::start).await;
@@ -225,6 +248,7 @@ async fn production() -> Vec<(String, String)> {
         ("KEYFOLD_ALLOWED_ORIGINS".into(), PARTY.into()),
         ("TOKEN_A".into(), issuer.token_for("user_a")),
         ("TOKEN_B".into(), issuer.token_for("user_b")),
+        ("TOKEN_C".into(), issuer.token_for("user_c")),
     ];
     variables.extend(issuer.settings().map(|(name, value)| (name.into(), value)));
     variables

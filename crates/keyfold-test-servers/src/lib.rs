@@ -5,8 +5,12 @@
 // A server that cannot do what a test told it to should say so at once.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod kms;
 mod postgres;
+mod redis;
 
+pub use kms::KmsServer;
 pub use postgres::PostgresServer;
+pub use redis::{RedisServer, free_port};
 /// A connection of a test's own.
 pub use tokio_postgres::Client as SqlClient;

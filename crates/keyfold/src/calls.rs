@@ -7,6 +7,7 @@ use http::StatusCode;
 use serde_json::Value;
 
 use crate::Keyfold;
+use crate::audit::{Outcome, Purpose, UseRecord};
 use crate::auth::AuthenticatedUser;
 use crate::error::Error;
 use crate::figures::{Call, CallKind, CallOutcome};
@@ -15,6 +16,10 @@ use crate::provider::generate::{self, Generated, Part, Prompt, check_model_name}
 use crate::provider::http::CallError;
 use crate::provider::key_shape::looks_like_a_key;
 use crate::provider::{Generate, Provider, Verdict, research};
+
+/// Refusals that do not say whether it is the key or the request.
+const MAY_BE_THE_KEYS_FAULT: [StatusCode; 3] =
+    [StatusCode::UNAUTHORIZED, StatusCode::PAYMENT_REQUIRED, StatusCode::FORBIDDEN];
 
 /// The provider of a prompt that names none.
 pub const DEFAULT_PROVIDER: &str = "gemini";
@@ -28,11 +33,12 @@ impl Keyfold {
         prompt: &Prompt,
     ) -> Result<Generated, Error> {
         let (provider, how) = self.generating(provider, prompt)?;
-        let (key, ticket) = self.open_key_for(user, &provider, prompt).await?.into_parts();
+        let (key, mut ticket) = self.open_key_for(user, &provider, prompt).await?.into_parts();
         let call = self.keys().figures.call(provider.id.as_str(), CallKind::Generate);
         let answered = generate::whole(&self.keys().http, &provider, &how, &key, prompt).await;
         drop(key);
         count(call, &answered);
+        record(ticket.take_call(), &answered);
         ticket.note(answered).await
     }
 
@@ -44,7 +50,8 @@ impl Keyfold {
         prompt: &Prompt,
     ) -> Result<impl Stream<Item = Result<Part, Error>> + Send + use<>, Error> {
         let (provider, how) = self.generating(provider, prompt)?;
-        let (key, ticket) = self.open_key_for(user, &provider, prompt).await?.into_parts();
+        let (key, mut ticket) = self.open_key_for(user, &provider, prompt).await?.into_parts();
+        let mut recorded = ticket.take_call();
         let http = Arc::clone(&self.keys().http);
         let call = self.keys().figures.call(provider.id.as_str(), CallKind::Generate);
         let begun = generate::streamed(http, &provider, &how, key, prompt).await;
@@ -53,6 +60,7 @@ impl Keyfold {
             Some(call)
         } else {
             count(call, &begun);
+            record(recorded.take(), &begun);
             None
         };
         let parts = ticket.note_failure(begun).await?;
@@ -60,10 +68,11 @@ impl Keyfold {
         let mut ticket = Some(ticket);
         Ok(parts.then(move |part| {
             // Dropped before either, the call counts as abandoned.
-            if !matches!(part, Ok(Part::Text(_)))
-                && let Some(call) = call.take()
-            {
-                call.ended(outcome_of(&part));
+            if !matches!(part, Ok(Part::Text(_))) {
+                if let Some(call) = call.take() {
+                    call.ended(outcome_of(&part));
+                }
+                record(recorded.take(), &part);
             }
             let succeeded = if part.is_ok() { ticket.take() } else { None };
             let part = part.map_err(|error| error_of(&provider, error));
@@ -84,16 +93,17 @@ impl Keyfold {
         results: Option<u32>,
     ) -> Result<Value, Error> {
         let provider = self.keys().provider(research::PROVIDER)?;
-        let (key, ticket) = self.open_key(user, &provider).await?.into_parts();
+        let (key, mut ticket) = self.open_key(user, &provider).await?.into_parts();
         let call = self.keys().figures.call(provider.id.as_str(), CallKind::Research);
         let answered = research::search(&self.keys().http, &provider, &key, query, results).await;
         drop(key);
         count(call, &answered);
+        record(ticket.take_call(), &answered);
         ticket.note(answered).await
     }
 
     async fn open_key(&self, user: &AuthenticatedUser, provider: &Arc<Provider>) -> Result<OpenedKey, Error> {
-        self.keys_of(user).await?.open(provider)
+        self.keys_of(user).await?.open_for(provider, Purpose::Research).await
     }
 
     /// Opens the key, unless one of the user's keys stands where the model's name belongs.
@@ -107,7 +117,7 @@ impl Keyfold {
         if prompt.model.as_deref().is_some_and(|model| keys.repeated_in(model)) {
             return Err(key_as_model());
         }
-        keys.open(provider)
+        keys.open_for(provider, Purpose::Generate).await
     }
 
     fn generating(&self, provider: &str, prompt: &Prompt) -> Result<(Arc<Provider>, Generate), Error> {
@@ -165,6 +175,16 @@ fn outcome_of<T>(outcome: &Result<T, CallError>) -> CallOutcome {
     }
 }
 
+/// Records how a call ended that a key was opened for.
+fn record<T>(call: Option<UseRecord>, outcome: &Result<T, CallError>) {
+    let Some(call) = call else { return };
+    match outcome {
+        Ok(_) => call.end(Outcome::Ok, Some(StatusCode::OK.as_u16())),
+        Err(CallError::Refused { status, .. }) => call.end(Outcome::Failed, Some(status.as_u16())),
+        Err(_) => call.end(Outcome::Failed, None),
+    }
+}
+
 fn key_as_model() -> Error {
     Error::InvalidRequest {
         field: "model".into(),
@@ -184,8 +204,12 @@ impl KeyTicket {
         match outcome {
             Ok(answer) => Ok(answer),
             Err(error) => {
-                if let CallError::Refused { verdict: Verdict::Rejected, .. } = &error {
-                    self.note_rejection().await;
+                match &error {
+                    CallError::Refused { verdict: Verdict::Rejected, .. } => self.note_rejection().await,
+                    CallError::Refused { status, .. } if MAY_BE_THE_KEYS_FAULT.contains(status) => {
+                        self.check_soon().await;
+                    }
+                    _ => {}
                 }
                 Err(error_of(self.provider(), error))
             }

@@ -119,6 +119,9 @@ pub enum Error {
         "This account was deleted here, with all its keys. Sign in again to start anew; what was deleted cannot be brought back."
     )]
     UserDeleted,
+    /// The caller's credential is good, but not for this; says what it is for.
+    #[error("{0}")]
+    Forbidden(String),
     /// More requests than this user, or this address, may make.
     #[error("Too many requests: {limit} are allowed. Try again in {} s.", retry_after.as_secs().max(1))]
     RateLimited {
@@ -189,6 +192,7 @@ impl Error {
             Self::ProviderTimeout { .. } => "provider_timeout",
             Self::UserSuspended => "user_suspended",
             Self::UserDeleted => "user_deleted",
+            Self::Forbidden(_) => "forbidden",
             Self::RateLimited { .. } => "rate_limited",
             Self::AuditUnavailable(_) => "audit_unavailable",
             Self::Conflict { .. } => "conflict",

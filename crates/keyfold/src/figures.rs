@@ -258,6 +258,53 @@ impl TokenFigures {
     }
 }
 
+/// The counters of the audit log.
+#[derive(Debug, Default)]
+pub struct AuditFigures {
+    recorded: AtomicU64,
+    shipped: AtomicU64,
+    failures: AtomicU64,
+    torn_lines: AtomicU64,
+}
+
+impl AuditFigures {
+    /// Events that were recorded by this process.
+    pub fn recorded(&self) -> u64 {
+        self.recorded.load(Ordering::Relaxed)
+    }
+
+    /// Events that this process brought into the database, those of dead processes' spools too.
+    pub fn shipped(&self) -> u64 {
+        self.shipped.load(Ordering::Relaxed)
+    }
+
+    /// How often the spool could not be written, or the database took no events.
+    pub fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
+    }
+
+    /// Lines of spools that were not written whole, because the process died.
+    pub fn torn_lines(&self) -> u64 {
+        self.torn_lines.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn count_recorded(&self, events: usize) {
+        self.recorded.fetch_add(events as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_shipped(&self, events: usize) {
+        self.shipped.fetch_add(events as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_failure(&self) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_torn_line(&self) {
+        self.torn_lines.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -28,6 +28,7 @@
 //! # }
 //! ```
 
+pub mod account;
 pub mod audit;
 pub mod auth;
 pub mod calls;
@@ -37,13 +38,18 @@ pub mod envelope;
 mod error;
 pub mod figures;
 pub mod keys;
+pub mod limit;
+pub mod master_keys;
 pub mod mode;
 pub mod onboarding;
 mod preset;
 pub mod provider;
 mod recent;
+pub mod recheck;
 pub mod requester;
 pub mod secret;
+pub mod security;
+pub mod service_tokens;
 pub mod settings;
 pub mod state_dir;
 mod storage;
@@ -61,18 +67,30 @@ pub use storage::PoolState;
 pub use storage::inspection::{Encryption, PostgresFacts, Schema};
 #[doc(hidden)]
 pub use storage::keys::LOOK_UP;
+#[doc(hidden)]
+pub use storage::master_keys::{BATCH as REWRAPPED_AT_ONCE, rewrap_sql};
 
+use account::{Account, IssuerMessages};
+use audit::{Action, Audit, AuditLog, AuditParts, EntryPage, Event, Outcome};
 use auth::issuer::Issuer;
 use auth::{AuthenticatedUser, KeySetTimeouts, TokenVerifier};
 use clock::{Clock, Random, SystemClock, SystemRandom};
-use envelope::{EnvelopeError, MasterKeyRing, Sealed};
-use figures::Figures;
-use keys::{EnvFiles, Keys, ReadFrom};
+use envelope::Sealed;
+use figures::{AuditFigures, Figures};
+use keys::{AskedBy, EnvFiles, Keys, ReadFrom};
+use limit::{Class, Counted, Limits, Refusal, Standing, StreamPlace};
+use master_keys::{MasterKeys, Progress, Rotation};
 use mode::Mode;
 use onboarding::{Onboarding, Preset};
 use provider::Registry;
 use provider::http::{HttpClient, Timeouts};
-use settings::{DatabaseAccess, DatabaseSetting, MasterKeySetting, PostgresAddress, Problems, Sources};
+use recheck::Rechecks;
+use requester::{Actor, Requester};
+use service_tokens::ServiceTokens;
+use settings::{
+    AuditSettings, DatabaseAccess, DatabaseSetting, Durability, MasterKeySetting, PostgresAddress, Problems,
+    Sources,
+};
 use state_dir::StateDir;
 use storage::Database;
 use user::UserId;
@@ -85,6 +103,10 @@ const PATIENCE: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub struct Keyfold {
     keys: Arc<Keys>,
+    service_tokens: Arc<ServiceTokens>,
+    daily_recheck: bool,
+    audit_settings: AuditSettings,
+    limits: Arc<Limits>,
     preset: Preset,
     mode: Mode,
 }
@@ -132,15 +154,16 @@ impl Keyfold {
                 process,
                 settings.backend_env_file.clone(),
                 settings.frontend_env_file.clone(),
+                settings.state_dir.clone(),
             )),
         };
-        Self::open_reading_from(read_from, settings, parts).await
+        Box::pin(Self::open_reading_from(read_from, settings, parts)).await
     }
 
     /// Opens Keyfold so that keys are read from the database, as in production, on SQLite: for benchmarks.
     #[doc(hidden)]
     pub async fn open_with_keys_in_database(settings: &Settings, parts: Parts) -> Result<Self, Error> {
-        Self::open_reading_from(ReadFrom::Database, settings, parts).await
+        Box::pin(Self::open_reading_from(ReadFrom::Database, settings, parts)).await
     }
 
     async fn open_reading_from(
@@ -157,7 +180,17 @@ impl Keyfold {
             DatabaseSetting::Postgres(address) => Database::open_postgres(address).await,
         };
         let database = database.map_err(|error| explain_start(&settings.database, &error))?;
-        let ring = master_key_ring(settings, &database, &*parts.random).await?;
+        let ring = master_keys::open_ring(settings, &database, &*parts.random).await?;
+        let audit = Audit::open(AuditParts {
+            database: &database,
+            ring: &ring,
+            clock: &parts.clock,
+            random: &parts.random,
+            setting: &settings.database,
+            settings: &settings.audit,
+            state_dir: &settings.state_dir,
+        });
+        let audit = audit.await?;
         let keys = Keys::new(
             database,
             ring,
@@ -166,8 +199,15 @@ impl Keyfold {
             parts.clock,
             parts.random,
             read_from,
+            audit,
         )?;
-        Ok(Self { keys: Arc::new(keys), preset: settings.preset, mode: settings.mode })
+        let keys = Arc::new(keys);
+        keys.settle_changes().await;
+        let service_tokens = Arc::new(ServiceTokens::new(Arc::clone(&keys)));
+        let limits = Arc::new(Limits::new(&settings.limits, Arc::clone(&keys.clock)));
+        let (preset, mode, daily_recheck) = (settings.preset, settings.mode, settings.daily_recheck);
+        let audit_settings = settings.audit.clone();
+        Ok(Self { keys, service_tokens, daily_recheck, audit_settings, limits, preset, mode })
     }
 
     /// Verifies this issuer's tokens, by the same clock. One per process.
@@ -192,23 +232,202 @@ impl Keyfold {
 
     /// The keys of a user whose identity was checked.
     pub async fn keys_of(&self, user: &AuthenticatedUser) -> Result<UserApiKeys, Error> {
-        self.keys.of(user.user()).await
+        let keys = self.keys.of_asked_by(user.user(), AskedBy::token_of(user)).await;
+        self.asked_for(user, keys)
+    }
+
+    /// Refuses a user whose identity was checked, but who was suspended, or deleted after the token was issued.
+    pub async fn admit(&self, user: &AuthenticatedUser) -> Result<(), Error> {
+        self.keys_of(user).await.map(drop)
     }
 
     /// The keys of a user whose identity was checked, as they stand in the database now: for a change.
     pub async fn keys_to_change(&self, user: &AuthenticatedUser) -> Result<UserApiKeys, Error> {
-        self.keys.of_to_change(user.user()).await
+        let keys = self.keys.of_to_change_asked_by(user.user(), AskedBy::token_of(user)).await;
+        self.asked_for(user, keys)
+    }
+
+    /// Whose keys they are is known; now also who asks, and in which request. A refusal is recorded.
+    fn asked_for(
+        &self,
+        user: &AuthenticatedUser,
+        keys: Result<UserApiKeys, Error>,
+    ) -> Result<UserApiKeys, Error> {
+        if let Err(Error::UserSuspended | Error::UserDeleted) = keys {
+            let refused = Event::new(Action::KeyRefused, Outcome::Forbidden, user.requester());
+            self.keys.audit.refused(refused.of_user(user.user()));
+        }
+        Ok(keys?.asked_for(user.requester()))
     }
 
     /// A user's onboarding; [`Error::UserSuspended`] if an operator keeps them out.
     pub async fn onboarding(&self, user: &AuthenticatedUser) -> Result<Onboarding, Error> {
-        self.keys.of(user.user()).await?;
-        Ok(Onboarding::new(Arc::clone(&self.keys), self.preset, user.user().clone()))
+        self.admit(user).await?;
+        Ok(Onboarding::new(Arc::clone(&self.keys), self.preset, user))
+    }
+
+    /// The account of a user whose identity was checked: of one who is suspended, too.
+    pub fn account(&self, user: &AuthenticatedUser) -> Account {
+        Account::new(Arc::clone(&self.keys), user.clone())
+    }
+
+    /// What the token issuer tells by messages.
+    pub fn issuer_messages(&self) -> IssuerMessages {
+        IssuerMessages::new(Arc::clone(&self.keys))
     }
 
     /// The users, for whoever runs this Keyfold.
     pub fn users(&self) -> Users {
         Users::new(Arc::clone(&self.keys))
+    }
+
+    /// Records that a server started, and with which settings; `note` has no secrets.
+    pub async fn record_start(&self, note: &str) -> Result<(), Error> {
+        let started = Event::new(Action::Started, Outcome::Ok, &Requester::new(Actor::Keyfold));
+        self.keys.audit.record(vec![started.with_note(note)]).await
+    }
+
+    /// The ids of the master keys, the one that seals first.
+    pub fn master_key_ids(&self) -> Vec<String> {
+        self.keys.ring.ids().iter().map(ToString::to_string).collect()
+    }
+
+    /// What was recorded in the audit log so far.
+    pub fn audit_figures(&self) -> &AuditFigures {
+        self.keys.audit.figures()
+    }
+
+    /// How the use of a key is recorded before the provider is called.
+    pub fn audit_durability(&self) -> Durability {
+        self.keys.audit.durability()
+    }
+
+    /// Bytes of this process's audit spool. What is in the database already goes with the next whole file.
+    pub fn audit_spool_bytes(&self) -> u64 {
+        self.keys.audit.spool_bytes()
+    }
+
+    /// Lines of the audit log that a file or standard output did not take.
+    pub fn audit_lines_lost(&self) -> u64 {
+        self.keys.audit.sinks().lost()
+    }
+
+    /// The audit log, for whoever runs this Keyfold. It is to be dropped before the Keyfold is closed.
+    pub fn audit_log(&self) -> AuditLog {
+        let (database, chain) = (self.keys.database.clone(), self.keys.audit.chain().clone());
+        AuditLog::new(database, chain, Arc::clone(&self.keys.clock))
+    }
+
+    /// A page of what the log says of a user whose identity was checked, the newest first. `cursor` is the
+    /// `next_cursor` of the page before.
+    ///
+    /// # Errors
+    /// [`Error::InvalidRequest`] for a cursor that is none.
+    pub async fn audit_of(
+        &self,
+        user: &AuthenticatedUser,
+        limit: u32,
+        cursor: Option<&str>,
+    ) -> Result<EntryPage, Error> {
+        self.admit(user).await?;
+        self.audit_log().of_user(user.user(), limit, cursor).await
+    }
+
+    /// Removes rows of the audit log that are older than its settings allow, and makes those about users anonymous who
+    /// were deleted that long ago. Any number of replicas may do so at once. What goes wrong is logged, and done the
+    /// next time.
+    pub async fn look_after_audit_log(&self) {
+        let (log, audit) = (self.audit_log(), &self.keys.audit);
+        if let Some(keep) = self.audit_settings.retention
+            && let Err(error) = log.prune(keep, audit).await
+        {
+            tracing::warn!(cause = error.cause(), "old rows of the audit log were not removed");
+        }
+        if let Some(keep) = self.audit_settings.deleted_users
+            && let Err(error) = log.erase_deleted_users(keep, audit).await
+        {
+            tracing::warn!(cause = error.cause(), "rows about deleted users were not made anonymous");
+        }
+    }
+
+    /// Opens the files anew that the audit log is also written to: they may have been moved away.
+    pub fn reopen_audit_files(&self) {
+        self.keys.audit.sinks().reopen();
+    }
+
+    /// The checks of stored keys that come with time. One per serving process.
+    pub fn rechecks(&self) -> Rechecks {
+        Rechecks::new(Arc::clone(&self.keys), self.daily_recheck)
+    }
+
+    /// The tokens of backend services, and the keys that are released for them.
+    pub fn service_tokens(&self) -> &ServiceTokens {
+        &self.service_tokens
+    }
+
+    /// The rate limits.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Counts `cost` requests of this user. Refusals stand in the audit, once a minute at most.
+    pub async fn count(&self, user: &AuthenticatedUser, class: Class, cost: u32) -> Counted {
+        let counted = self.limits.count(class, user.user().as_str(), cost).await;
+        counted.inspect_err(|refusal| self.note_refusal(user, refusal))
+    }
+
+    /// A place for a stream of this user, until it is dropped; refusals as in [`count`](Self::count).
+    pub fn open_stream(&self, user: &AuthenticatedUser) -> Result<(StreamPlace, Standing), Refusal> {
+        let opened = self.limits.open_stream(user.user());
+        opened.inspect_err(|refusal| self.note_refusal(user, refusal))
+    }
+
+    fn note_refusal(&self, user: &AuthenticatedUser, refusal: &Refusal) {
+        let event = Event::new(Action::KeyRefused, Outcome::RateLimited, user.requester());
+        let event = event.of_user(user.user()).with_note(refusal.standing().class.as_str());
+        self.keys.audit.refused(event);
+    }
+
+    /// The master keys.
+    pub fn master_keys(&self) -> MasterKeys {
+        MasterKeys::new(Arc::clone(&self.keys))
+    }
+
+    /// Opens Keyfold, wraps everything anew under the settings' master key and closes it. In local mode without a
+    /// master key in the settings that is a new one, which then takes the place of the state directory's.
+    ///
+    /// # Errors
+    /// What was done before the error stays, and Keyfold starts with it; to be run again.
+    pub async fn rotate_master_key(
+        settings: &Settings,
+        process: Environment,
+        parts: Parts,
+        requester: &Requester,
+        progress: &mut (dyn FnMut(Progress) + Send),
+    ) -> Result<Rotation, Error> {
+        let MasterKeySetting::StateDirectory = settings.master_key else {
+            let keyfold = Self::open(settings, process, parts).await?;
+            let rotated = keyfold.master_keys().rotate(requester, progress).await;
+            keyfold.close().await;
+            return rotated;
+        };
+        let state_dir = StateDir::prepare(&settings.state_dir)?;
+        // A server knows the old key only, and could open nothing that the new one wraps.
+        let _lock = state_dir.lock_for_serving()?;
+        let settings = Settings { master_key: MasterKeySetting::NewInStateDirectory, ..settings.clone() };
+        let clock = Arc::clone(&parts.clock);
+        let keyfold = Self::open(&settings, process, parts).await?;
+        let rotated = async {
+            let master_keys = keyfold.master_keys();
+            let mut rotation = master_keys.rotate(requester, progress).await?;
+            rotation.replaced_file = Some(state_dir.put_next_master_key_in_place(clock.now())?);
+            // A command that began before that may have sealed with the old one.
+            rotation.goes_on = master_keys.wrap_what_is_left().await?;
+            Ok(rotation)
+        };
+        let rotated = rotated.await;
+        keyfold.close().await;
+        rotated
     }
 
     /// The providers.
@@ -254,7 +473,7 @@ impl Keyfold {
     /// Whether the database answers, and still has what the master key was verified with.
     pub async fn ready(&self) -> Result<(), Error> {
         let (database, ring) = (&self.keys.database, &self.keys.ring);
-        let name = storage::root_secrets::master_key_check(ring.ids()[0]);
+        let name = storage::root_secrets::master_key_check(ring.primary_id());
         let check = storage::root_secrets::find(database, &name).await.map_err(Error::DatabaseUnavailable)?;
         let check = check.and_then(|check| check.parse::<Sealed>().ok());
         match check.map(|check| ring.verify(&check)) {
@@ -269,6 +488,7 @@ impl Keyfold {
     /// Writes down what was only noted so far: when keys were last used.
     pub async fn flush(&self) {
         self.keys.flush().await;
+        self.service_tokens.flush().await;
     }
 
     /// Wipes replaced keys that can no longer be rolled back to.
@@ -278,9 +498,13 @@ impl Keyfold {
 
     /// Writes down what was noted and closes the database, if this is the last one that uses it.
     pub async fn close(self) {
-        self.keys.flush().await;
+        self.flush().await;
+        drop(self.service_tokens);
         if let Ok(keys) = Arc::try_unwrap(self.keys) {
-            keys.database.close().await;
+            let Keys { audit, database, .. } = keys;
+            if audit.close().await {
+                database.close().await;
+            }
         }
     }
 
@@ -307,7 +531,7 @@ pub async fn check_database(access: &DatabaseAccess) -> Result<(), Error> {
     let database = Database::connect_postgres(&access.address).map_err(explain)?;
     let checked = match find_master_key_checks(&database).await {
         Ok(checks) => match &access.master_keys {
-            Some(ring) => verify_master_keys(ring, &database, &checks).await,
+            Some(ring) => master_keys::verify(ring, &database, &checks).await,
             None => Ok(()),
         },
         Err(error) => Err(explain(error)),
@@ -328,68 +552,6 @@ async fn find_master_key_checks(database: &Database) -> Result<Vec<String>, stor
         Schema::Empty => Ok(vec![]),
         Schema::Older { .. } | Schema::Current(_) => storage::root_secrets::master_key_checks(database).await,
     }
-}
-
-/// The master keys, verified against the database: each that ever sealed something there left a check value.
-async fn master_key_ring(
-    settings: &Settings,
-    database: &Database,
-    random: &dyn Random,
-) -> Result<MasterKeyRing, Error> {
-    let checks = storage::root_secrets::master_key_checks(database).await?;
-    let primary = match &settings.master_key {
-        MasterKeySetting::Given(key) => Arc::clone(key),
-        MasterKeySetting::StateDirectory => {
-            let state_dir = StateDir::prepare(&settings.state_dir)?;
-            Arc::new(state_dir.master_key(random, !checks.is_empty())?)
-        }
-    };
-    let ring = MasterKeyRing::new(primary, settings.other_master_keys.clone());
-    verify_master_keys(&ring, database, &checks).await?;
-    let name = storage::root_secrets::master_key_check(ring.ids()[0]);
-    if storage::root_secrets::find(database, &name).await?.is_none() {
-        // Of replicas that start at once with different master keys, the first one decides.
-        let transaction = database.begin().await?;
-        storage::root_secrets::take_turn(&transaction).await?;
-        let checks = storage::root_secrets::master_key_checks(&transaction).await?;
-        verify_master_keys(&ring, &transaction, &checks).await?;
-        let made = ring.check_value(random)?.to_string();
-        storage::root_secrets::insert_or_find(&transaction, &name, &made).await?;
-        transaction.commit().await?;
-    }
-    Ok(ring)
-}
-
-async fn verify_master_keys(
-    ring: &MasterKeyRing,
-    connection: &impl storage::Connection,
-    checks: &[String],
-) -> Result<(), Error> {
-    let given = ring.ids().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    let (mut verified, mut unknown) = (false, vec![]);
-    for check in checks {
-        let check: Sealed = check.parse().map_err(|_| damaged_check())?;
-        match ring.verify(&check) {
-            Ok(()) => verified = true,
-            Err(EnvelopeError::UnknownKey(id)) => unknown.push(id),
-            Err(_) => return Err(damaged_check()),
-        }
-    }
-    for id in unknown {
-        // A key that is not given is missed if it is all there is, or if something is still wrapped by it.
-        if !verified || storage::sessions::any_wrapped_by(connection, &id.sealed_prefix()).await? {
-            return Err(Error::MasterKey(format!(
-                "This database was encrypted with the master key {id}, and the given one is {given}. Give the right one as KEYFOLD_MASTER_KEY, or add it to KEYFOLD_OTHER_MASTER_KEYS."
-            )));
-        }
-    }
-    Ok(())
-}
-
-fn damaged_check() -> Error {
-    Error::MasterKey(
-        "The database's master key check value is damaged. Restore the database from a backup.".into(),
-    )
 }
 
 fn explain_start(database: &DatabaseSetting, error: &storage::StorageError) -> Error {

@@ -7,15 +7,17 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
+use crate::auth::AuthenticatedUser;
 use crate::envelope::{DataKey, Purpose};
 use crate::error::Error;
-use crate::keys::{CheckedKey, KeyStatus, Keys, UserApiKeys, Warning};
+use crate::keys::{AskedBy, CheckedKey, KeyStatus, Keys, UserApiKeys, Warning};
 use crate::provider::ProviderId;
 use crate::provider::key_shape;
+use crate::requester::Requester;
 use crate::secret::ApiKey;
 use crate::storage::sessions::Session;
 use crate::storage::steps::StepRow;
-use crate::storage::{self, Connection};
+use crate::storage::{self, Connection, Transaction};
 use crate::user::UserId;
 
 pub use crate::preset::{Preset, StepDefinition};
@@ -129,11 +131,14 @@ pub struct Onboarding {
     keys: Arc<Keys>,
     preset: Preset,
     user: UserId,
+    asked_by: AskedBy,
+    requester: Requester,
 }
 
 impl Onboarding {
-    pub(crate) fn new(keys: Arc<Keys>, preset: Preset, user: UserId) -> Self {
-        Self { keys, preset, user }
+    pub(crate) fn new(keys: Arc<Keys>, preset: Preset, user: &AuthenticatedUser) -> Self {
+        let (asked_by, requester) = (AskedBy::token_of(user), user.requester().clone());
+        Self { keys, preset, user: user.user().clone(), asked_by, requester }
     }
 
     /// How far the user got; a user who was never here begins now.
@@ -155,9 +160,8 @@ impl Onboarding {
 
     /// Begins anew; keys stay.
     pub async fn reset(&self) -> Result<Progress, Error> {
-        self.session().await?;
         let transaction = self.keys.database.begin().await?;
-        storage::sessions::take_turn(&transaction, &self.user).await?;
+        self.take_turn(&transaction).await?;
         storage::steps::clear(&transaction, &self.user).await?;
         storage::sessions::restart(&transaction, &self.user, self.keys.clock.now()).await?;
         transaction.commit().await?;
@@ -209,10 +213,10 @@ impl Onboarding {
                 why: format!("are not complete yet: finish step {} first", open.join(", step ")),
             });
         }
-        self.require_usable_keys(&self.keys.of_to_change(&self.user).await?, "api_keys", &[])?;
+        self.require_usable_keys(&self.present_keys().await?, "api_keys", &[])?;
         let now = self.keys.clock.now();
         let transaction = self.keys.database.begin().await?;
-        storage::sessions::take_turn(&transaction, &self.user).await?;
+        self.take_turn(&transaction).await?;
         let progress = self.load(&transaction).await?;
         for step in progress.steps.iter().filter(|step| !step.status.is_settled()) {
             let status = if step.number == last { StepStatus::Completed } else { StepStatus::Skipped };
@@ -282,7 +286,7 @@ impl Onboarding {
             })?;
             given.push((provider, key));
         }
-        let mut keys = self.keys.of_to_change(&self.user).await?;
+        let mut keys = self.present_keys().await?;
         let mut checked: Vec<CheckedKey> = vec![];
         for (provider, key) in given {
             checked.push(keys.check_before_saving(&provider, key).await?);
@@ -291,7 +295,7 @@ impl Onboarding {
         let mut warnings = vec![];
         for key in checked {
             warnings.extend(keys.store(key).await?.warnings);
-            keys = self.keys.of_to_change(&self.user).await?;
+            keys = self.present_keys().await?;
         }
         let configured: Vec<String> = keys.list()?.iter().map(|record| record.provider.to_string()).collect();
         Ok((json!({ "providers": configured }), warnings))
@@ -314,8 +318,9 @@ impl Onboarding {
     }
 
     async fn settle(&self, number: u32, status: StepStatus, data: Option<Value>) -> Result<(), Error> {
-        let session = self.session().await?;
         let now = self.keys.clock.now();
+        let transaction = self.keys.database.begin().await?;
+        let session = self.take_turn(&transaction).await?;
         let data = data.map(|data| self.seal(&session, number, &data)).transpose()?;
         let row = StepRow {
             step_number: i64::from(number),
@@ -323,8 +328,6 @@ impl Onboarding {
             data,
             completed_at: Some(now),
         };
-        let transaction = self.keys.database.begin().await?;
-        storage::sessions::take_turn(&transaction, &self.user).await?;
         storage::steps::set(&transaction, &self.user, self.preset.as_str(), &row).await?;
         // Read in the transaction: the whole may have been completed meanwhile.
         let completed_at =
@@ -336,7 +339,7 @@ impl Onboarding {
 
     async fn store_progress(
         &self,
-        transaction: &storage::Transaction,
+        transaction: &Transaction,
         completed_at: Option<Timestamp>,
         now: Timestamp,
     ) -> Result<(), Error> {
@@ -356,12 +359,23 @@ impl Onboarding {
 
     async fn session(&self) -> Result<Session, Error> {
         if let Some(session) = storage::sessions::find(&self.keys.database, &self.user).await? {
+            self.keys.admit_to(&session, self.asked_by)?;
             return Ok(session);
         }
-        let (_, wrapped) = DataKey::generate(&self.keys.ring, &*self.keys.random, &self.user)?;
-        let now = self.keys.clock.now();
-        Ok(storage::sessions::insert_or_find(&self.keys.database, &self.user, &wrapped.to_string(), now)
-            .await?)
+        let transaction = self.keys.database.begin().await?;
+        let session = self.take_turn(&transaction).await?;
+        transaction.commit().await?;
+        Ok(session)
+    }
+
+    /// The user's session; other changes of this user wait from here on.
+    async fn take_turn(&self, transaction: &Transaction) -> Result<Session, Error> {
+        self.keys.take_turn_asked_by(transaction, &self.user, self.asked_by).await
+    }
+
+    async fn present_keys(&self) -> Result<UserApiKeys, Error> {
+        let keys = self.keys.of_to_change_asked_by(&self.user, self.asked_by).await?;
+        Ok(keys.asked_for(&self.requester))
     }
 
     async fn load(&self, connection: &impl Connection) -> Result<Progress, Error> {

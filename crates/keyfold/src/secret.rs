@@ -8,6 +8,9 @@ use zeroize::Zeroizing;
 /// The longest key that is accepted, in bytes.
 pub const MAX_KEY_BYTES: usize = 4096;
 
+/// How every service token begins. Where a text begins so, it is a secret of Keyfold's own.
+pub const SERVICE_TOKEN_PREFIX: &str = "kfs_";
+
 /// A key this short or shorter shows nothing of itself in [`ApiKey::masked`].
 const SHORTEST_MASKED: usize = 12;
 

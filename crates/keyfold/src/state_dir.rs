@@ -2,21 +2,29 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
+use jiff::Timestamp;
 use rustix::fs::{FlockOperation, flock};
 use zeroize::Zeroizing;
 
 use crate::clock::{Random, random_bytes};
-use crate::envelope::MasterKey;
+use crate::envelope::{KeyId, MasterKey};
 use crate::error::Error;
 
 const MASTER_KEY_FILE: &str = "master.key";
+/// A master key that is about to take its place.
+const NEXT_MASTER_KEY_FILE: &str = "master.key.next";
+/// How the name of a master key's file begins that was replaced; a date follows.
+const REPLACED_MASTER_KEY: &str = "master.key.replaced-";
 const LOCK_FILE: &str = "serve.lock";
+/// How the name of a note about a change begins that is under way (`keys::journal`).
+pub(crate) const NOTE_OF_A_CHANGE: &str = "change.";
 /// How the names of all files begin that Keyfold puts into a state directory.
-const OWN_FILES: [&str; 5] = [".gitignore", "keyfold.db", MASTER_KEY_FILE, ".master.key.", LOCK_FILE];
+const OWN_FILES: [&str; 7] =
+    [".gitignore", "keyfold.db", MASTER_KEY_FILE, ".master.key.", LOCK_FILE, NOTE_OF_A_CHANGE, "spool"];
 
 /// The folder, there and private.
 #[derive(Debug, Clone)]
@@ -108,17 +116,84 @@ impl StateDir {
             }
             Err(error) => return Err(cannot_read(&path, &error)),
         };
-        let mode = fs::metadata(&path).map_err(|error| cannot_read(&path, &error))?.permissions().mode();
-        if mode & 0o077 != 0 {
-            return Err(Error::MasterKey(format!(
-                "The master key {} can be read by other users of this machine. Run `chmod 600 {}`.",
-                path.display(),
-                path.display()
-            )));
+        parse_key_file(&path, &text)
+    }
+
+    /// The master key that is about to take its place, if a rotation has begun.
+    pub(crate) fn next_master_key(&self) -> Result<Option<MasterKey>, Error> {
+        read_key_file(&self.0.join(NEXT_MASTER_KEY_FILE))
+    }
+
+    /// The same, made if there is none yet.
+    pub(crate) fn make_next_master_key(&self, random: &dyn Random) -> Result<MasterKey, Error> {
+        let path = self.0.join(NEXT_MASTER_KEY_FILE);
+        if let Some(key) = read_key_file(&path)? {
+            return Ok(key);
         }
-        MasterKey::parse(&text).map_err(|why| {
-            Error::MasterKey(format!("The master key {} {why}. Put the right file back.", path.display()))
-        })
+        self.write_new(&path, &MasterKey::generate(random)?, random)?;
+        // What is on disk counts.
+        read_key_file(&path)?.ok_or_else(|| cannot_read(&path, &io::ErrorKind::NotFound.into()))
+    }
+
+    /// Puts the next master key in the place of the present one, which is kept under the name that is returned.
+    /// Done again after it was interrupted at any point, it goes on.
+    pub(crate) fn put_next_master_key_in_place(&self, now: Timestamp) -> Result<PathBuf, Error> {
+        let (path, next) = (self.master_key_file(), self.0.join(NEXT_MASTER_KEY_FILE));
+        let name = format!("{REPLACED_MASTER_KEY}{}", now.strftime("%Y-%m-%d-%H%M%S"));
+        let replaced = || -> io::Result<PathBuf> {
+            let file = fs::metadata(&path)?;
+            // An interrupted one may have come this far.
+            for kept in self.replaced_master_key_files()? {
+                if fs::metadata(&kept)?.ino() == file.ino() {
+                    return Ok(kept);
+                }
+            }
+            let mut kept = self.0.join(&name);
+            // Several in the same second have names of their own.
+            for number in 2_u32.. {
+                match fs::hard_link(&path, &kept) {
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                        kept = self.0.join(format!("{name}-{number}"));
+                    }
+                    done => return done.map(|()| kept),
+                }
+            }
+            Ok(kept)
+        };
+        let sync = || File::open(&self.0)?.sync_all();
+        replaced().and_then(|kept| sync().and_then(|()| fs::rename(&next, &path)).and_then(|()| sync()).map(|()| kept)).map_err(
+            |error| {
+                Error::StateDirectory(format!(
+                    "The new master key {} cannot be put in the place of {}: {error}. Both stay, and Keyfold starts with both; make the folder writable and run the rotation again.",
+                    next.display(),
+                    path.display()
+                ))
+            },
+        )
+    }
+
+    /// A replaced master key with this id, if it is still kept here.
+    pub(crate) fn replaced_master_key(&self, id: KeyId) -> Result<Option<MasterKey>, Error> {
+        let files = self.replaced_master_key_files().map_err(|error| cannot_read(&self.0, &error))?;
+        for file in files {
+            if let Ok(Some(key)) = read_key_file(&file)
+                && key.id() == id
+            {
+                return Ok(Some(key));
+            }
+        }
+        Ok(None)
+    }
+
+    fn replaced_master_key_files(&self) -> io::Result<Vec<PathBuf>> {
+        let mut files = vec![];
+        for entry in fs::read_dir(&self.0)? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with(REPLACED_MASTER_KEY) {
+                files.push(entry.path());
+            }
+        }
+        Ok(files)
     }
 
     /// Writes the key aside and links it into place, so that it is there whole or not at all, and never replaced.
@@ -143,6 +218,29 @@ impl StateDir {
             ))
         })
     }
+}
+
+/// The master key in a file, if the file is there.
+fn read_key_file(path: &Path) -> Result<Option<MasterKey>, Error> {
+    match fs::read_to_string(path) {
+        Ok(text) => parse_key_file(path, &Zeroizing::new(text)).map(Some),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(cannot_read(path, &error)),
+    }
+}
+
+fn parse_key_file(path: &Path, text: &str) -> Result<MasterKey, Error> {
+    let mode = fs::metadata(path).map_err(|error| cannot_read(path, &error))?.permissions().mode();
+    if mode & 0o077 != 0 {
+        return Err(Error::MasterKey(format!(
+            "The master key {} can be read by other users of this machine. Run `chmod 600 {}`.",
+            path.display(),
+            path.display()
+        )));
+    }
+    MasterKey::parse(text).map_err(|why| {
+        Error::MasterKey(format!("The master key {} {why}. Put the right file back.", path.display()))
+    })
 }
 
 fn cannot_read(path: &Path, error: &io::Error) -> Error {

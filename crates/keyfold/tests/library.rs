@@ -253,15 +253,17 @@ mod the_state_directory {
         let state = dir.path().join(".keyfold");
         assert_eq!(mode(&state), 0o700);
         assert_eq!(fs::read_to_string(state.join(".gitignore")).unwrap(), "*\n");
-        for file in names_in(&state).iter().filter(|name| *name != ".gitignore") {
-            assert_eq!(mode(&state.join(file)), 0o600, "{file}");
+        for name in names_in(&state).iter().filter(|name| *name != ".gitignore") {
+            let path = state.join(name);
+            assert_eq!(mode(&path), if path.is_dir() { 0o700 } else { 0o600 }, "{name}");
         }
         for file in ["master.key", "keyfold.db"] {
             assert!(state.join(file).is_file(), "{file}");
         }
         keyfold.close().await;
-        // Nothing is left behind but these.
-        assert_eq!(names_in(&state), [".gitignore", "keyfold.db", "master.key"]);
+        // Nothing is left behind but these, and nothing waits in the spool.
+        assert_eq!(names_in(&state.join("spool")), [""; 0]);
+        assert_eq!(names_in(&state), [".gitignore", "keyfold.db", "master.key", "spool"]);
         MasterKey::parse(&fs::read_to_string(state.join("master.key")).unwrap()).unwrap();
     }
 
@@ -286,10 +288,11 @@ mod the_state_directory {
             open(dir.path(), &[("KEYFOLD_STATE_DIR", ".")]).await.unwrap().close().await;
             assert_eq!(mode(dir.path()), 0o755);
             // What Keyfold puts there is private by itself.
-            assert_eq!(names_in(dir.path()), ["keyfold.db", "main.py", "master.key"]);
+            assert_eq!(names_in(dir.path()), ["keyfold.db", "main.py", "master.key", "spool"]);
             for file in ["keyfold.db", "master.key"] {
                 assert_eq!(mode(&dir.path().join(file)), 0o600);
             }
+            assert_eq!(mode(&dir.path().join("spool")), 0o700);
         }
     }
 
@@ -327,7 +330,10 @@ mod the_state_directory {
         let parts = Parts { random: Arc::new(overtaken), ..Parts::default() };
         Keyfold::open(&settings, Environment::default(), parts).await.unwrap().close().await;
         assert_eq!(fs::read_to_string(&file).unwrap(), others);
-        assert_eq!(names_in(&dir.path().join(".keyfold")), [".gitignore", "keyfold.db", "master.key"]);
+        assert_eq!(
+            names_in(&dir.path().join(".keyfold")),
+            [".gitignore", "keyfold.db", "master.key", "spool"]
+        );
         // The database was encrypted with it.
         start_once(dir.path()).await;
     }
@@ -350,7 +356,10 @@ mod the_state_directory {
         for keyfold in all {
             keyfold.close().await;
         }
-        assert_eq!(names_in(&dir.path().join(".keyfold")), [".gitignore", "keyfold.db", "master.key"]);
+        assert_eq!(
+            names_in(&dir.path().join(".keyfold")),
+            [".gitignore", "keyfold.db", "master.key", "spool"]
+        );
         start_once(dir.path()).await;
     }
 
@@ -503,13 +512,16 @@ mod the_master_key {
 
     #[tokio::test]
     async fn a_damaged_check_value_stops_the_start_in_clear_words() {
+        const CHECK: &str = "WHERE name LIKE 'master_key_check_%'";
         let dir = TempDir::new().unwrap();
         start_once(dir.path()).await;
         let read = || -> String {
-            database(dir.path()).query_row("SELECT sealed FROM root_secrets", [], |row| row.get(0)).unwrap()
+            let check = format!("SELECT sealed FROM root_secrets {CHECK}");
+            database(dir.path()).query_row(&check, [], |row| row.get(0)).unwrap()
         };
         let write = |sealed: &str| {
-            database(dir.path()).execute("UPDATE root_secrets SET sealed = ?1", [sealed]).unwrap();
+            let change = format!("UPDATE root_secrets SET sealed = ?1 {CHECK}");
+            database(dir.path()).execute(&change, [sealed]).unwrap();
         };
         let good = read();
         let mut flipped = good.clone().into_bytes();

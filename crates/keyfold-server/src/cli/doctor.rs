@@ -289,10 +289,11 @@ async fn database(settings: &Settings, process: &Environment, user: Option<&User
     {
         return;
     }
-    let keyfold = match Keyfold::open(settings, process.clone(), Parts::default()).await {
-        Ok(keyfold) => keyfold,
-        Err(error) => return report.add(DATABASE_AND_KEY, Outcome::Failed, error.to_string()),
-    };
+    let keyfold =
+        match Keyfold::open(&settings.clone().for_a_command(), process.clone(), Parts::default()).await {
+            Ok(keyfold) => keyfold,
+            Err(error) => return report.add(DATABASE_AND_KEY, Outcome::Failed, error.to_string()),
+        };
     let place = &settings.database;
     report.add(DATABASE_AND_KEY, Outcome::Ok, format!("{place} opens with the given master key"));
     match (settings.mode, user) {
@@ -451,6 +452,16 @@ async fn keys_of(keyfold: &Keyfold, settings: &Settings, user: &UserId, report: 
                 NO_KEY,
                 Outcome::Warning,
                 format!("nobody of the id {user} was ever here; it is the `sub` of the user's token, and `keyfold users list` shows those there are"),
+            );
+        }
+        Ok(Standing::Deleted(at)) => {
+            return report.add(
+                NO_KEY,
+                Outcome::Warning,
+                format!(
+                    "{user} was deleted at {}; whoever signs in anew under this id begins anew",
+                    at.strftime("%Y-%m-%d %H:%M UTC")
+                ),
             );
         }
         Ok(Standing::Suspended(since)) => report.add(

@@ -17,7 +17,7 @@ use keyfold::{Error, Keyfold, Parts, UserApiKeys, inspect_postgres};
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::{Failure, Start, log_for_command, print, small_runtime};
+use super::{Failure, Start, log_for_command, print, revoke, small_runtime};
 use crate::routes::key_view::{KeyView, VerdictView};
 
 /// Most openings are done by then, and nobody looks.
@@ -66,6 +66,11 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Delete all users' keys of a provider, all versions of them: for the day on which it is breached
+    ///
+    /// Deleted in batches, and recorded for each user. Stopped halfway, it is simply started again. The keys
+    /// go on being good at the provider until they are made invalid there.
+    Revoke(revoke::Options),
     /// Go back to the version before the current one (kept for 24 hours)
     Rollback {
         /// The provider's id
@@ -113,9 +118,9 @@ pub(super) fn keys(start: Start, arguments: Arguments) -> Result<(), Failure> {
     log_for_command(&start);
     small_runtime()?.block_on(async {
         let sources = Sources::load(start.environment, &start.dir)?;
-        let user = arguments.command.user().in_mode(sources.mode())?;
+        let user = arguments.command.user().map(|user| user.in_mode(sources.mode())).transpose()?;
         let keyfold = open_with(&sources).await?;
-        let done = run(&keyfold, arguments.command, &user).await;
+        let done = run(&keyfold, arguments.command, &user.unwrap_or_else(UserId::local)).await;
         keyfold.close().await;
         done
     })
@@ -132,13 +137,15 @@ fn refuse_key_as_argument(arguments: &Arguments) {
 }
 
 impl Command {
-    fn user(&self) -> &User {
+    /// `None` for the one that may be about all users.
+    fn user(&self) -> Option<&User> {
         match self {
             Self::List { user, .. }
             | Self::Set { user, .. }
             | Self::Remove { user, .. }
             | Self::Validate { user, .. }
-            | Self::Rollback { user, .. } => user,
+            | Self::Rollback { user, .. } => Some(user),
+            Self::Revoke(_) => None,
         }
     }
 }
@@ -152,7 +159,7 @@ pub(super) async fn open_with(sources: &Sources) -> Result<Keyfold, Failure> {
     let mut problems = Problems::default();
     let settings = Settings::read(sources, &mut problems);
     problems.into_result()?;
-    let settings = settings.ok_or_else(|| Failure::new("settings are missing"))?;
+    let settings = settings.ok_or_else(|| Failure::new("settings are missing"))?.for_a_command();
     let opening = Keyfold::open(&settings, sources.process().clone(), Parts::default());
     let DatabaseSetting::Postgres(address) = &settings.database else { return Ok(opening.await?) };
     // Opening waits for a database that wakes up, and for another's migration. Whoever waits for a command learns
@@ -194,6 +201,7 @@ async fn run(keyfold: &Keyfold, command: Command, user: &UserId) -> Result<(), F
         Command::Validate { provider, json, .. } => {
             validate(keyfold, &keys().await?, provider.as_deref(), json).await
         }
+        Command::Revoke(options) => revoke::revoke(keyfold, &options).await,
         Command::Rollback { provider, .. } => {
             let provider = keyfold.provider(&provider)?;
             let record = keys().await?.roll_back(&provider).await?;
@@ -235,6 +243,10 @@ async fn note_standing(keyfold: &Keyfold, user: &UserId) -> Result<(), Failure> 
     match keyfold.users().standing(user).await? {
         Standing::Active => Ok(()),
         Standing::NeverHere => print(&format!("Note: nobody of the id {user} was ever here.")),
+        Standing::Deleted(at) => {
+            let at = at.strftime("%Y-%m-%d %H:%M UTC");
+            print(&format!("Note: {user} was deleted at {at}."))
+        }
         Standing::Suspended(since) => {
             let since = since.strftime("%Y-%m-%d %H:%M UTC");
             print(&format!("Note: {user} is suspended since {since}; these keys are not used."))

@@ -1,10 +1,15 @@
 //! The command line. Exit status: 0 done, 1 refused or failed, 2 wrong usage.
 
+mod audit;
+mod confirm;
 mod doctor;
 mod keys;
 mod master_key;
+mod reconcile;
+mod revoke;
 mod run;
 mod serve;
+mod token;
 mod users;
 
 use std::any::Any;
@@ -39,7 +44,7 @@ enum Command {
     Serve,
     /// Check the installation and say what to do about what is wrong
     Doctor(doctor::Arguments),
-    /// List, set, remove, check or roll back a user's keys
+    /// List, set, remove, check, roll back or revoke users' keys
     Keys(keys::Arguments),
     /// Run a command with a user's keys in its environment
     ///
@@ -53,10 +58,14 @@ enum Command {
     /// `--`: `keyfold run --user ID -- env DATABASE_URL=… COMMAND`.
     #[command(verbatim_doc_comment)]
     Run(run::Arguments),
-    /// List, suspend or resume users
+    /// List, suspend, resume or delete users
     Users(users::Arguments),
     /// Make and look after the master key
     MasterKey(master_key::Arguments),
+    /// Make, list or revoke tokens for other backend services
+    Token(token::Arguments),
+    /// Read, check or export the audit log
+    Audit(audit::Arguments),
     /// Print the description of the API (`OpenAPI` 3.1)
     Openapi,
 }
@@ -99,7 +108,9 @@ pub fn main() -> ExitCode {
         Command::Keys(arguments) => keys::keys(start, arguments),
         Command::Run(arguments) => run::run(start, &arguments),
         Command::Users(arguments) => users::users(start, &arguments),
-        Command::MasterKey(arguments) => master_key::master_key(&arguments),
+        Command::MasterKey(arguments) => master_key::master_key(start, &arguments),
+        Command::Token(arguments) => token::token(start, arguments),
+        Command::Audit(arguments) => audit::audit(start, &arguments),
         Command::Openapi => print(&router::description().to_pretty_json()?),
     });
     match done {

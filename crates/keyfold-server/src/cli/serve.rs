@@ -9,12 +9,12 @@ use axum::routing::get;
 use keyfold::auth::REFRESH_EVERY;
 use keyfold::clock::SystemRandom;
 use keyfold::mode::Mode;
-use keyfold::settings::{DatabaseAccess, Problems, Sources};
+use keyfold::settings::{DatabaseAccess, Problems, Settings, SinkSetting, Sources};
 use keyfold::state_dir::StateDir;
 use keyfold::{Keyfold, Parts};
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
@@ -32,6 +32,11 @@ const FLUSH_EVERY: Duration = Duration::from_secs(5);
 const METRICS_CONNECTIONS: usize = 16;
 /// How often replaced keys are looked for whose day is over; the first time is at start.
 const WIPE_EVERY: Duration = Duration::from_secs(600);
+
+/// How often checks of stored keys are looked for that are due.
+const RECHECK_EVERY: Duration = Duration::from_secs(60);
+/// How often old rows of the audit log are looked for; the first time is at start.
+const LOOK_AFTER_AUDIT_EVERY: Duration = Duration::from_secs(24 * 3600);
 
 pub(super) fn serve(start: &Start) -> Result<(), Failure> {
     let runtime = build_runtime(Builder::new_multi_thread())?;
@@ -71,6 +76,7 @@ async fn run(config: Config) -> Result<(), Failure> {
     };
     let keyfold = Keyfold::open(&settings, process, Parts::default()).await?;
     let listener = listen(server.listen).await?;
+    keyfold.limits().connect().await;
     let address = listener.local_addr()?;
     let server = ServerConfig { listen: address, ..server };
     let app = App::new(keyfold.clone(), &server, Arc::new(SystemRandom));
@@ -78,6 +84,16 @@ async fn run(config: Config) -> Result<(), Failure> {
     let (stop, stopped) = watch::channel(false);
     let metrics = start_metrics(server.metrics, app.metrics.clone(), stopped.clone()).await;
     let flushing = tokio::spawn(flush_regularly(keyfold.clone(), stopped.clone()));
+    let rechecking = tokio::spawn(recheck_regularly(keyfold.clone(), stopped.clone()));
+    let caring = tokio::spawn(look_after_audit_log_daily(keyfold.clone(), stopped.clone()));
+    let hang_up = settings.audit.sinks.iter().any(|sink| matches!(sink, SinkSetting::File(_)));
+    // Otherwise a terminal that is closed ends what runs in it, as usual.
+    let reopening = if hang_up {
+        let hang_up = signal(SignalKind::hangup())?;
+        Some(tokio::spawn(reopen_at_hang_up(keyfold.clone(), hang_up, stopped.clone())))
+    } else {
+        None
+    };
     // Nobody waits for the issuer: it may be away while Keyfold starts.
     let refreshing = tokio::spawn(refresh_key_set_regularly(app.clone(), stopped.clone()));
     // Listened for before readiness is told, so that whoever waits for that may stop it at once.
@@ -99,6 +115,7 @@ async fn run(config: Config) -> Result<(), Failure> {
         std::process::exit(1);
     });
 
+    record_start(&keyfold, &settings, &server).await;
     let is_local = settings.mode == Mode::Local;
     tracing::info!(
         mode = settings.mode.as_str(),
@@ -118,6 +135,11 @@ async fn run(config: Config) -> Result<(), Failure> {
     tracing::info!("ready at http://{address}");
     serve_connections(listener, router(&app), Limits::default(), stop_asked(stopped)).await;
     let _ = flushing.await;
+    let _ = rechecking.await;
+    let _ = caring.await;
+    if let Some(reopening) = reopening {
+        let _ = reopening.await;
+    }
     let _ = refreshing.await;
     if let Some(metrics) = metrics {
         let _ = metrics.await;
@@ -126,6 +148,24 @@ async fn run(config: Config) -> Result<(), Failure> {
     keyfold.close().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Which settings count from now on, without the secret ones.
+async fn record_start(keyfold: &Keyfold, settings: &Settings, server: &ServerConfig) {
+    let note = serde_json::json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "mode": settings.mode.as_str(),
+        "database": settings.database.to_string(),
+        "listen": server.listen.to_string(),
+        "issuer": server.issuer.as_ref().map(|issuer| &issuer.issuer),
+        "audit": keyfold.audit_durability().as_str(),
+        "audit_retention_days": settings.audit.retention.map(|keep| keep.as_hours() / 24),
+        "deleted_users_days": settings.audit.deleted_users.map(|keep| keep.as_hours() / 24),
+        "master_keys": keyfold.master_key_ids(),
+    });
+    if let Err(error) = keyfold.record_start(&note.to_string()).await {
+        tracing::warn!(cause = error.cause(), "the start was not written into the audit log");
+    }
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
@@ -174,6 +214,56 @@ async fn flush_regularly(keyfold: Keyfold, stopped: watch::Receiver<bool>) {
             _ = wipes.tick() => keyfold.wipe_expired_versions().await,
             () = &mut stopped => return,
         }
+    }
+}
+
+/// Checks under way at the stop are dropped: another replica makes them, or the next start.
+async fn recheck_regularly(keyfold: Keyfold, stopped: watch::Receiver<bool>) {
+    let rechecks = keyfold.rechecks();
+    let mut ticks = tokio::time::interval(RECHECK_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let checking = async {
+        let mut has_begun = false;
+        loop {
+            ticks.tick().await;
+            has_begun = has_begun || rechecks.begin().await.is_ok();
+            if let Err(error) = rechecks.run_due().await {
+                tracing::debug!(cause = error.cause(), "planned checks of keys were put off");
+            }
+        }
+    };
+    tokio::select! {
+        () = checking => {}
+        () = stop_asked(stopped) => {}
+    }
+}
+
+async fn look_after_audit_log_daily(keyfold: Keyfold, stopped: watch::Receiver<bool>) {
+    let mut ticks = tokio::time::interval(LOOK_AFTER_AUDIT_EVERY);
+    let caring = async {
+        loop {
+            ticks.tick().await;
+            keyfold.look_after_audit_log().await;
+        }
+    };
+    tokio::select! {
+        () = caring => {}
+        // Wherever it was: the next start goes on.
+        () = stop_asked(stopped) => {}
+    }
+}
+
+/// SIGHUP: the files of the audit log were moved away.
+async fn reopen_at_hang_up(keyfold: Keyfold, mut hang_up: Signal, stopped: watch::Receiver<bool>) {
+    let reopening = async {
+        while hang_up.recv().await.is_some() {
+            keyfold.reopen_audit_files();
+            tracing::info!("the files of the audit log are opened anew");
+        }
+    };
+    tokio::select! {
+        () = reopening => {}
+        () = stop_asked(stopped) => {}
     }
 }
 

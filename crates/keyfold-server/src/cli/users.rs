@@ -8,11 +8,12 @@ use jiff::Timestamp;
 use keyfold::Keyfold;
 use keyfold::mode::Mode;
 use keyfold::user::UserId;
-use keyfold::users::{Resumption, Suspension, UserSummary};
+use keyfold::users::{Removal, Resumption, Suspension, UserSummary};
 use serde_json::json;
 
+use super::confirm::confirm;
 use super::keys::{for_the_shell, open, parse_user};
-use super::{Failure, Start, log_for_command, print, small_runtime};
+use super::{Failure, Start, log_for_command, print, reconcile, small_runtime};
 
 /// Users that are read at once.
 const PAGE: u32 = 1000;
@@ -46,6 +47,24 @@ enum Command {
         #[arg(value_name = "ID")]
         user: String,
     },
+    /// Delete a user with all keys; it asks first
+    ///
+    /// Tokens that were issued before are refused from then on. Whoever signs in anew under this id begins
+    /// anew: suspend the user too, to keep them out.
+    Delete {
+        /// The user's id
+        #[arg(value_name = "ID")]
+        user: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Delete users who are gone at Clerk
+    ///
+    /// Asks Clerk's backend API about each user, with `CLERK_SECRET_KEY`, and deletes those that Clerk no longer
+    /// has: for messages of the webhook that never came. Nobody is deleted before Clerk has answered about
+    /// everybody.
+    Reconcile(reconcile::Options),
     /// Let a suspended user use Keyfold again
     Resume {
         /// The user's id
@@ -57,6 +76,9 @@ enum Command {
 pub(super) fn users(start: Start, arguments: &Arguments) -> Result<(), Failure> {
     log_for_command(&start);
     small_runtime()?.block_on(async {
+        if let Command::Reconcile(options) = &arguments.command {
+            return reconcile::reconcile(start, options).await;
+        }
         let keyfold = open(start.environment, &start.dir).await?;
         let done = run(&keyfold, &arguments.command).await;
         keyfold.close().await;
@@ -71,6 +93,9 @@ async fn run(keyfold: &Keyfold, command: &Command) -> Result<(), Failure> {
         }
         Command::Suspend { user } => suspend(keyfold, &parse_user(user)?).await,
         Command::Resume { user } => resume(keyfold, &parse_user(user)?).await,
+        Command::Delete { user, yes } => delete(keyfold, &parse_user(user)?, *yes).await,
+        // It opens Keyfold itself, after it looked at its own settings.
+        Command::Reconcile(_) => Ok(()),
     }
 }
 
@@ -220,6 +245,16 @@ async fn resume(keyfold: &Keyfold, user: &UserId) -> Result<(), Failure> {
     match keyfold.users().resume(user).await? {
         Resumption::Resumed => print(&format!("{user} may use Keyfold again.")),
         Resumption::WasNotSuspended => print(&format!("{user} was not suspended.")),
+    }
+}
+
+async fn delete(keyfold: &Keyfold, user: &UserId, yes: bool) -> Result<(), Failure> {
+    confirm(yes, &format!("Delete {} with all keys?", printable(user.as_str())))?;
+    match keyfold.users().delete(user).await? {
+        Removal::Deleted => print(&format!(
+            "Deleted {user}. Tokens from before are refused; whoever signs in anew begins anew."
+        )),
+        Removal::Already(at) => print(&format!("{user} was deleted already, at {} UTC.", minute(Some(at)))),
     }
 }
 

@@ -7,7 +7,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use keyfold::auth::issuer::Issuer;
+use keyfold::auth::webhook::SigningSecret;
 use keyfold::mode::Mode;
+use keyfold::provider::clerk::{ClerkApi, MalformedAccess};
 use keyfold::settings::{Environment, Problems, Settings, SettingsError, Sources};
 use url::Url;
 use zeroize::Zeroizing;
@@ -43,6 +45,8 @@ pub struct ServerConfig {
     pub trusted_proxies: Vec<Network>,
     /// Whose tokens count.
     pub issuer: Option<Issuer>,
+    /// What Clerk's webhook messages are signed with; without it there is no webhook.
+    pub webhook: Option<SigningSecret>,
     /// Where metrics are served.
     pub metrics: Option<SocketAddr>,
     /// What is logged.
@@ -111,6 +115,7 @@ impl ServerConfig {
             public_url.iter().chain(&listens).chain(&allowed_origins).cloned().collect();
         let issuer = Issuer::read(sources, &origins, problems);
         let trusted_proxies = read_trusted_proxies(sources, problems);
+        let webhook = read_webhook(sources, problems);
         let metrics = read_metrics(sources, local_token.is_some(), problems);
         let log = read_log(sources, problems);
         (problems.0.len() == before).then_some(())?;
@@ -127,6 +132,7 @@ impl ServerConfig {
             local_token,
             trusted_proxies,
             issuer,
+            webhook,
             metrics,
             log,
             body_timeout: Duration::from_secs(30),
@@ -230,6 +236,55 @@ fn read_trusted_proxies(sources: &Sources, problems: &mut Problems) -> Vec<Netwo
             .ok()
     });
     read.collect()
+}
+
+/// The secret has two names: Clerk's own, and one that its older guides use.
+fn read_webhook(sources: &Sources, problems: &mut Problems) -> Option<SigningSecret> {
+    const NAMES: [&str; 2] = ["CLERK_WEBHOOK_SIGNING_SECRET", "CLERK_WEBHOOK_SECRET"];
+    let [first, second] = NAMES.map(|name| sources.get_or_problem(name, problems));
+    if let (Some(first), Some(second)) = (&first, &second)
+        && first != second
+    {
+        problems.add(
+            NAMES[1],
+            format!("is set, and so is {}, to another value; which one counts is unclear", NAMES[0]),
+            "leave one of the two out",
+        );
+        return None;
+    }
+    let (name, secret) = match (first, second) {
+        (Some(secret), _) => (NAMES[0], secret),
+        (None, secret) => (NAMES[1], secret?),
+    };
+    SigningSecret::parse(&secret)
+        .map_err(|why| {
+            problems.add(
+                name,
+                why.to_string(),
+                "copy the signing secret from the endpoint's page in the Clerk dashboard under “Webhooks”, or leave it out: then there is no webhook",
+            );
+        })
+        .ok()
+}
+
+/// Access to Clerk's backend API, for the command that asks it; `None` without a secret key.
+pub fn read_clerk_api(sources: &Sources, problems: &mut Problems) -> Option<ClerkApi> {
+    let secret = sources.get_or_problem("CLERK_SECRET_KEY", problems)?;
+    let double = sources.get("KEYFOLD_CLERK_API_URL");
+    match ClerkApi::new(&secret, double.as_ref().map(|double| double.as_str())) {
+        Ok(clerk) => return Some(clerk),
+        Err(why @ MalformedAccess::Secret) => problems.add(
+            "CLERK_SECRET_KEY",
+            why.to_string(),
+            "copy it from the Clerk dashboard under “API keys”; it begins with sk_test_ or sk_live_",
+        ),
+        Err(why @ MalformedAccess::Address) => problems.add(
+            "KEYFOLD_CLERK_API_URL",
+            why.to_string(),
+            "leave it out: it is for a test double, like http://127.0.0.1:9000",
+        ),
+    }
+    None
 }
 
 fn read_metrics(sources: &Sources, has_token: bool, problems: &mut Problems) -> Option<SocketAddr> {

@@ -22,7 +22,7 @@ const ANSWER_TO_PREFLIGHT: [(HeaderName, &str); 4] = [
 ];
 
 /// What a page may read besides the body.
-const EXPOSED: &str = "keyfold-error, ratelimit, retry-after, x-request-id";
+const EXPOSED: &str = "keyfold-error, ratelimit, ratelimit-policy, retry-after, x-request-id";
 
 /// Lets allowed pages read every answer, problems too; tells caches that answers depend on the asking page.
 pub(crate) async fn share_with_allowed_origins(

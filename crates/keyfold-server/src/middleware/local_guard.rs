@@ -5,11 +5,13 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, LOCATION, SET_COOKIE};
 use http::{HeaderValue, Method, StatusCode, Uri};
+use keyfold::auth::local::LocalRefusal;
 use url::form_urlencoded;
 
 use crate::app::App;
 use crate::current_user::{SESSION_COOKIE, refusal, request_origin};
 use crate::problem::Problem;
+use crate::rate_limit::{before_a_guess, of_stranger};
 
 /// Refuses requests that come from elsewhere.
 pub(crate) async fn check_origin(State(app): State<App>, request: Request, next: Next) -> Response {
@@ -25,19 +27,35 @@ pub(crate) async fn check_token(State(app): State<App>, request: Request, next: 
     if !app.guard.has_token() {
         return next.run(request).await;
     }
-    if request.method() == Method::GET
-        && let Some(token) = token_in_query(request.uri())
+    let (parts, body) = request.into_parts();
+    // People choose this token, so it can be guessed: who guessed too often is not even told whether it was right.
+    let may_guess = before_a_guess(&app, &parts);
+    if parts.method == Method::GET
+        && let Some(token) = token_in_query(&parts.uri)
     {
-        return if app.guard.is_token(&token) {
-            start_session(&app, request.uri()).unwrap_or_else(IntoResponse::into_response)
-        } else {
-            Problem::unauthenticated("The token in this address is not the local token.").into_response()
+        return match may_guess {
+            Err(too_often) => too_often.into_response(),
+            Ok(()) if app.guard.is_token(&token) => {
+                start_session(&app, &parts.uri).unwrap_or_else(IntoResponse::into_response)
+            }
+            Ok(()) => {
+                let wrong = Problem::unauthenticated("The token in this address is not the local token.");
+                of_stranger(&app, &parts, wrong).await.into_response()
+            }
         };
     }
-    let (parts, body) = request.into_parts();
-    match app.guard.admit(&request_origin(&parts)) {
-        Ok(_) => next.run(Request::from_parts(parts, body)).await,
-        Err(refused) => refusal(refused).into_response(),
+    let mut origin = request_origin(&parts);
+    if may_guess.is_err() {
+        // A session is nothing that could be guessed.
+        origin.bearer = None;
+    }
+    match (app.guard.admit(&origin), may_guess) {
+        (Ok(_), _) => next.run(Request::from_parts(parts, body)).await,
+        (Err(LocalRefusal::Token), Err(too_often)) => too_often.into_response(),
+        (Err(refused @ LocalRefusal::Token), Ok(())) => {
+            of_stranger(&app, &parts, refusal(refused)).await.into_response()
+        }
+        (Err(refused), _) => refusal(refused).into_response(),
     }
 }
 

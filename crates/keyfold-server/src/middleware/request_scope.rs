@@ -16,6 +16,7 @@ use crate::app::App;
 use crate::caller::{Caller, RequestId};
 use crate::metrics::known_method;
 use crate::problem::Problem;
+use crate::rate_limit::write_headers;
 
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const LONGEST_ID: usize = 128;
@@ -42,6 +43,7 @@ pub(crate) async fn request_scope(State(app): State<App>, mut request: Request, 
         *response.status_mut() = parts.status;
         *response.body_mut() = body;
     }
+    write_headers(&caller, response.headers_mut());
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
@@ -57,6 +59,7 @@ pub(crate) async fn request_scope(State(app): State<App>, mut request: Request, 
         duration_ms = duration.as_secs_f64() * 1000.0,
         client = caller.address.map(tracing::field::display),
         user = caller.user().map(UserId::as_str),
+        service = caller.service(),
         code = problem.as_ref().map(Problem::code),
         cause = problem.as_ref().filter(|_| status >= 500).and_then(Problem::cause),
         "request"

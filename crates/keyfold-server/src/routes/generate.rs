@@ -10,16 +10,18 @@ use futures_util::{Stream, StreamExt};
 use http::header::CACHE_CONTROL;
 use http::{HeaderName, HeaderValue};
 use keyfold::calls::DEFAULT_PROVIDER;
+use keyfold::limit::StreamPlace;
 use keyfold::provider::generate::{Part, Prompt, Usage};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 
 use crate::app::App;
-use crate::caller::RequestId;
-use crate::current_user::CurrentUser;
+use crate::caller::{Caller, RequestId};
+use crate::current_user::{ByGenerate, CountedUser};
 use crate::json_body::JsonBody;
 use crate::problem::Problem;
+use crate::rate_limit::open_stream;
 
 #[derive(Deserialize, ToSchema)]
 pub(crate) struct GenerateRequest {
@@ -62,7 +64,8 @@ pub(crate) struct UsageView {
 ))]
 pub(crate) async fn generate(
     State(app): State<App>,
-    CurrentUser(user): CurrentUser,
+    CountedUser(user, ..): CountedUser<ByGenerate>,
+    Extension(caller): Extension<Caller>,
     Extension(request_id): Extension<RequestId>,
     JsonBody(body): JsonBody<GenerateRequest>,
 ) -> Result<Response, Problem> {
@@ -76,8 +79,9 @@ pub(crate) async fn generate(
     let prompt =
         Prompt { text: body.prompt, system: body.system, model: body.model, max_tokens: body.max_tokens };
     if body.stream {
+        let place = open_stream(&app, &caller, &user)?;
         let parts = app.keyfold.generate_streamed(&user, &provider, &prompt).await?;
-        return Ok(events(parts, provider, request_id.0));
+        return Ok(events(parts, place, provider, request_id.0));
     }
     let answer = app.keyfold.generate(&user, &provider, &prompt).await?;
     let answer = GenerateResponse {
@@ -91,10 +95,13 @@ pub(crate) async fn generate(
 
 fn events(
     parts: impl Stream<Item = Result<Part, keyfold::Error>> + Send + 'static,
+    place: StreamPlace,
     provider: String,
     request_id: std::sync::Arc<str>,
 ) -> Response {
     let events = parts.map(move |part| {
+        // Given back with the stream, however that ends.
+        let _place = &place;
         let (name, data) = match part {
             Ok(Part::Text(text)) => ("delta", json!({ "text": text })),
             Ok(Part::Done { model, usage }) => {

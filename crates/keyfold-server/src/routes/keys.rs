@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 
 use super::key_view::{KeyView, SavedKeyView, VerdictView};
 use crate::app::App;
-use crate::current_user::CurrentUser;
+use crate::current_user::{ByKeys, CountedUser, CurrentUser};
 use crate::json_body::{JsonBody, OptionalJsonBody, PathPart, SecretText};
 use crate::problem::Problem;
 
@@ -62,7 +62,7 @@ pub(crate) async fn list(
 ))]
 pub(crate) async fn save(
     State(app): State<App>,
-    CurrentUser(user): CurrentUser,
+    CountedUser(user, ..): CountedUser<ByKeys>,
     PathPart(provider): PathPart<String>,
     JsonBody(body): JsonBody<SaveKey>,
 ) -> Result<(StatusCode, Json<SavedKeyView>), Problem> {
@@ -95,7 +95,7 @@ pub(crate) async fn remove(
 ))]
 pub(crate) async fn validate(
     State(app): State<App>,
-    CurrentUser(user): CurrentUser,
+    CountedUser(user, ..): CountedUser<ByKeys>,
     PathPart(provider): PathPart<String>,
     OptionalJsonBody(body): OptionalJsonBody<ValidateKey>,
 ) -> Result<Json<VerdictView>, Problem> {
@@ -110,7 +110,7 @@ pub(crate) async fn validate(
 ))]
 pub(crate) async fn roll_back(
     State(app): State<App>,
-    CurrentUser(user): CurrentUser,
+    CountedUser(user, ..): CountedUser<ByKeys>,
     PathPart(provider): PathPart<String>,
 ) -> Result<Json<KeyView>, Problem> {
     let provider = app.keyfold.provider(&provider)?;

@@ -1,5 +1,7 @@
 //! One file per endpoint or small family of them: what it takes, what it gives, the handler.
 
+pub(crate) mod account;
+pub(crate) mod audit;
 pub(crate) mod config;
 pub(crate) mod frontend_env;
 pub(crate) mod generate;
@@ -10,3 +12,5 @@ pub(crate) mod onboarding;
 pub(crate) mod openapi;
 pub(crate) mod providers;
 pub(crate) mod research;
+pub(crate) mod service;
+pub(crate) mod webhooks;

@@ -8,7 +8,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::app::App;
-use crate::current_user::CurrentUser;
+use crate::current_user::{ByGenerate, CountedUser};
 use crate::json_body::JsonBody;
 use crate::problem::Problem;
 
@@ -27,7 +27,7 @@ pub(crate) struct ResearchRequest {
 ))]
 pub(crate) async fn research(
     State(app): State<App>,
-    CurrentUser(user): CurrentUser,
+    CountedUser(user, ..): CountedUser<ByGenerate>,
     JsonBody(body): JsonBody<ResearchRequest>,
 ) -> Result<Json<Value>, Problem> {
     if body.query.trim().is_empty() {

@@ -47,7 +47,13 @@ async fn keys_stand_in_the_env_files_and_nowhere_else() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join("frontend")).unwrap();
     let standin = Standin::start().await;
-    let program = Program::start(dir.path(), &standin, &[("DEBUG", "true")]);
+    let variables = [
+        ("DEBUG", "true"),
+        ("KEYFOLD_AUDIT", "database,file:audit.jsonl,stdout"),
+        ("KEYFOLD_RATE_LIMIT_KEYS", "off"),
+        ("KEYFOLD_RATE_LIMIT_GENERATE", "off"),
+    ];
+    let program = Program::start(dir.path(), &standin, &variables);
     let mut answers = String::new();
     let mut keys = vec![];
     let mut ask = async |method: Method, path: String, body: Option<Value>| {
@@ -177,6 +183,7 @@ async fn keys_stand_in_the_env_files_and_nowhere_else() {
     }
     std::fs::write(&env_file, &intact).unwrap();
     ask(Method::DELETE, "/api/keys/mistral".into(), None).await;
+    assert_eq!(ask(Method::GET, "/api/audit?limit=200".into(), None).await, 200);
 
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let metrics = client.get(format!("http://{}/metrics", program.metrics)).send().await.unwrap();
@@ -199,7 +206,11 @@ async fn keys_stand_in_the_env_files_and_nowhere_else() {
         assert_absent(&keys, &path.display().to_string(), &content);
         searched.push(path.file_name().unwrap().to_str().unwrap().to_owned());
     }
-    assert!(searched.iter().any(|name| name == "keyfold.db"), "{searched:?}");
+    for name in ["keyfold.db", "audit.jsonl"] {
+        assert!(searched.iter().any(|found| found == name), "{searched:?}");
+    }
+    let audit = std::fs::read_to_string(dir.path().join("audit.jsonl")).unwrap();
+    assert!(audit.contains("key.opened") && log.contains("key.opened"), "the log was not sent there");
     // The test can fail: the keys are where they belong.
     let backend = std::fs::read_to_string(&env_file).unwrap();
     assert!(backend.contains(&example_key("exa", 4001)) || backend.contains(&example_key("exa", 4002)));
@@ -210,7 +221,8 @@ async fn keys_stand_in_the_env_files_and_nowhere_else() {
 async fn the_write_ahead_log_of_a_killed_program_holds_no_key() {
     let dir = tempfile::tempdir().unwrap();
     let standin = Standin::start().await;
-    let mut program = Program::start(dir.path(), &standin, &[("DEBUG", "true")]);
+    let variables = [("DEBUG", "true"), ("KEYFOLD_RATE_LIMIT_KEYS", "off")];
+    let mut program = Program::start(dir.path(), &standin, &variables);
     let keys: Vec<String> = (4010..4020).map(|n| example_key("gemini", n)).collect();
     for key in &keys {
         let (status, text) =

@@ -9,11 +9,14 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use keyfold::clock::SystemRandom;
+use aws_lc_rs::hmac;
+use data_encoding::BASE64;
+use jiff::Timestamp;
+use keyfold::clock::{Clock, SystemClock, SystemRandom};
 use keyfold::envelope::MasterKey;
 use keyfold_standin::issuer::{Issuer, RSA};
 use keyfold_standin::{Behaviour, PROVIDERS, Standin};
-use keyfold_test_servers::PostgresServer;
+use keyfold_test_servers::{PostgresServer, RedisServer};
 use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -25,7 +28,7 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
 
 use crate::memory::search_memory;
-use crate::program::{Program, answer_to, keyfold};
+use crate::program::{Program, answer_to, files_below, keyfold};
 use crate::search::{SONG, Search, singing_key};
 
 /// What an operator may switch on who wants to see everything.
@@ -42,6 +45,11 @@ const NOSY: [&str; 10] = [
     "log_parameter_max_length_on_error=-1",
 ];
 const PASSWORD: &str = "test-data-password-K9fQ2vXw7Lm";
+const REDIS_PASSWORD: &str = "test-data-password-R4tUz8mPq1x";
+/// What messages of the issuer are signed with. Test data.
+const WEBHOOK_SECRET: &str = "dGVzdCBkYXRhIG9mIHRoZSBjYW5hcnk=";
+/// Where the audit log is sent besides.
+const AUDIT_FILE: &str = "audit.jsonl";
 /// How long buffers may take to be given back after the last connection was closed.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -49,6 +57,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 struct Stage {
     dir: tempfile::TempDir,
     postgres: PostgresServer,
+    redis: RedisServer,
     database: String,
     issuer: Issuer,
     master_key: String,
@@ -74,7 +83,8 @@ impl Stage {
         let certificate = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         std::fs::write(dir.path().join("roots.pem"), certificate.cert.pem()).unwrap();
         let issuer = Issuer::start().await;
-        Self { dir, postgres, database, issuer, master_key, certificate }
+        let redis = RedisServer::start(&["--requirepass", REDIS_PASSWORD]);
+        Self { dir, postgres, redis, database, issuer, master_key, certificate }
     }
 
     fn variables(&self, log_format: &str) -> Vec<(&'static str, String)> {
@@ -88,6 +98,13 @@ impl Stage {
             ("KEYFOLD_MASTER_KEY", self.master_key.clone()),
             ("KEYFOLD_PUBLIC_URL", "https://keys.example.com".into()),
             ("KEYFOLD_LOG_FORMAT", log_format.into()),
+            ("KEYFOLD_AUDIT", format!("database,file:{AUDIT_FILE},stdout")),
+            ("REDIS_URL", self.redis.url().replace("redis://", &format!("redis://:{REDIS_PASSWORD}@"))),
+            ("CLERK_WEBHOOK_SIGNING_SECRET", format!("whsec_{WEBHOOK_SECRET}")),
+            // Counted, never used up, and remembered for a while.
+            ("KEYFOLD_RATE_LIMIT_KEYS", "20000/hour".into()),
+            ("KEYFOLD_RATE_LIMIT_GENERATE", "20000/hour".into()),
+            ("KEYFOLD_RATE_LIMIT_ANONYMOUS", "20000/hour".into()),
             ("TMPDIR", self.dir.path().join("tmp").display().to_string()),
             ("SSL_CERT_FILE", self.dir.path().join("roots.pem").display().to_string()),
         ];
@@ -150,11 +167,24 @@ impl Stage {
         self.postgres.connect(&self.database).await.batch_execute(statement).await.unwrap();
     }
 
+    #[track_caller]
+    fn assert_absent_in_redis(&self, search: &Search) {
+        let ask = |command: &str| self.redis.ask(&format!("AUTH {REDIS_PASSWORD}\r\n{command}"));
+        let names = ask("KEYS *");
+        let names: Vec<&str> = names.lines().filter(|line| line.starts_with("keyfold:")).collect();
+        assert!(!names.is_empty(), "nothing was counted in Redis");
+        for name in names {
+            search.assert_absent("Redis", format!("{name} {}", ask(&format!("GET {name}"))).as_bytes());
+        }
+    }
+
     /// For everything that is secret.
     fn search(&self) -> Search {
         let mut search = Search::for_the_song();
         search.add_secret("the master key", self.master_key.trim_end_matches('='));
         search.add_secret("the database's password", PASSWORD);
+        search.add_secret("Redis's password", REDIS_PASSWORD);
+        search.add_secret("the webhook's secret", WEBHOOK_SECRET.trim_end_matches('='));
         for user in ["user_a", "user_b"] {
             let token = self.token_of(user);
             // The signature of a token of this second is as good as another's, but its header is everyone's.
@@ -398,12 +428,90 @@ impl Play<'_> {
         run(&["users", "suspend", "user_c"], "");
         run(&["users", "resume", "user_c"], "");
         run(&["keys", "remove", "openai", "--user", "user_c"], "");
+        run(&["keys", "revoke", "--provider", "mistral", "--yes"], "");
+        run(&["users", "delete", "user_c", "--yes"], "");
+        run(&["master-key", "status"], "");
+        run(&["token", "list", "--json"], "");
+        run(&["audit", "verify", "--json"], "");
+        run(&["audit", "tail", "--lines", "100000"], "");
+        run(&["audit", "export"], "");
+        run(&["audit", "export", "--format", "csv"], "");
         assert!(self.answers.contains("user_c"), "the commands said nothing");
+        for action in ["key.saved", "key.opened", "key.released", "token.created", "user.deleted"] {
+            assert!(self.answers.contains(action), "the audit log does not tell of {action}");
+        }
+    }
+
+    /// A service reads a key, which is the one answer that has it, and makes mistakes with its token. Returns that.
+    async fn services(&mut self, name: &str) -> String {
+        let variables = self.stage.variables("text");
+        let variables: Vec<(&str, &str)> =
+            variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let mut command = keyfold(self.stage.dir.path(), &self.standin, &variables);
+        let told = command.args(["token", "create", name, "--scope", "keys:read"]).output().unwrap();
+        let token = String::from_utf8(told.stdout).unwrap().trim().to_owned();
+        assert!(token.starts_with("kfs_"), "{}", String::from_utf8_lossy(&told.stderr));
+        self.answers.push_str(&String::from_utf8(told.stderr).unwrap());
+
+        let url = format!("{}/api/service/users/user_b/keys/gemini", self.program.url);
+        let (status, text) = answer_to(self.client.get(&url).bearer_auth(&token)).await;
+        assert!(status == 200 && text.contains(SONG) && text.contains("no-store"), "{status}");
+        // The second has one key that does not open, the third none.
+        for path in ["/api/keys", "/api/service/users/user_b/keys", "/api/service/users/nobody/keys/gemini"] {
+            let url = format!("{}{path}", self.program.url);
+            self.send(self.client.get(url).bearer_auth(&token)).await;
+        }
+        for request in [
+            self.client.get(format!("{url}?key={token}")),
+            self.client.get(format!("{url}/{token}")).bearer_auth(&token),
+            self.client.get(&url).header("x-api-key", &token).header("x-request-id", &token),
+            self.client.get(&url).bearer_auth(&token[..token.len() - 1]),
+        ] {
+            assert!(self.send(request).await.is_client_error());
+        }
+        token
+    }
+
+    /// Users read their own log, and go: by themselves, and at the issuer, whose message holds what it should not.
+    async fn departures(&mut self, round: &str) {
+        assert_eq!(self.get("user_a", "/api/audit?limit=200").await, 200);
+        self.put_key("user_gone", "gemini", &singing_key("gemini", 50, "")).await;
+        assert_eq!(self.ask(Method::DELETE, "user_gone", "/api/me", Value::Null).await, 204);
+        self.get("user_gone", "/api/keys").await;
+
+        let user = format!("user_hooked_{round}");
+        self.put_key(&user, "gemini", &singing_key("gemini", 51, "")).await;
+        let stray = singing_key("openai", 52, "");
+        for body in [
+            json!({ "type": "user.deleted", "data": { "id": user, "object": "user", "api_key": stray } }),
+            json!({ "type": stray, "data": { "id": stray } }),
+            json!(stray),
+        ] {
+            let (id, body) = (format!("msg_{round}_{}", body.to_string().len()), body.to_string());
+            let now = SystemClock.now();
+            self.send(self.message(&id, now, &body)).await;
+            // Once more, and with a signature of something else.
+            self.send(self.message(&id, now, &body)).await;
+            let mut other = self.message(&id, now, &body).build().unwrap();
+            *other.body_mut() = Some(format!("{body} ").into());
+            self.answers.push_str(&answer_to(RequestBuilder::from_parts(self.client.clone(), other)).await.1);
+        }
+    }
+
+    /// A message of the issuer.
+    fn message(&self, id: &str, at: Timestamp, body: &str) -> RequestBuilder {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &BASE64.decode(WEBHOOK_SECRET.as_bytes()).unwrap());
+        let seconds = at.as_second();
+        let tag = hmac::sign(&key, format!("{id}.{seconds}.{body}").as_bytes());
+        let request = self.client.post(format!("{}/webhooks/clerk", self.program.url));
+        let request = request.header("svix-id", id).header("svix-timestamp", seconds);
+        let signature = format!("v1,{}", BASE64.encode(tag.as_ref()));
+        request.header("svix-signature", signature).body(body.to_owned())
     }
 
     /// While a call is under way its key is in memory, so that finding none later means something. Returns whether
     /// the memory can be looked at.
-    async fn is_found_during_a_call(&mut self) -> bool {
+    async fn is_found_during_a_call(&mut self, search: &Search) -> bool {
         let song = Search::for_the_song();
         self.standin.clear();
         self.standin.script("gemini", Behaviour::Hang);
@@ -411,6 +519,8 @@ impl Play<'_> {
         let call = tokio::spawn(answer_to(call));
         self.standin.wait_for_requests(1).await;
         let found = search_memory(self.program.child.id(), &song);
+        // The use is on the disk, or in the database.
+        search.assert_absent_below(self.stage.dir.path());
         self.standin.release();
         assert_eq!(call.await.unwrap().0, 200);
         if let Some(found) = &found {
@@ -424,11 +534,12 @@ impl Play<'_> {
     }
 
     /// Ends all connections, and waits until nothing of them is in memory.
-    async fn memory_forgets(self) -> (Program, String) {
+    async fn memory_forgets(self, token: &str) -> (Program, String) {
         let Self { standin, program, client, answers, .. } = self;
         drop(client);
         standin.stop().await;
-        let song = Search::for_the_song();
+        let mut song = Search::for_the_song();
+        song.add_secret("a service token", token);
         let begun = Instant::now();
         loop {
             let found = search_memory(program.child.id(), &song).unwrap();
@@ -470,21 +581,25 @@ fn assert_no_core(dir: &Path) {
 async fn production_leaves_keys_nowhere() {
     allow_core_dumps();
     let stage = Stage::set().await;
-    let search = stage.search();
+    let mut search = stage.search();
 
     for log_format in ["json", "text"] {
         let mut play = stage.begin(log_format).await;
         play.ordinary_use().await;
         play.mistakes().await;
         play.failures().await;
+        let token = play.services(log_format).await;
+        search.add_secret("a service token", &token);
+        play.departures(log_format).await;
         play.commands();
+        stage.assert_absent_in_redis(&search);
         let metrics = format!("http://{}/metrics", play.program.metrics);
         let metrics = answer_to(play.client.get(metrics)).await.1;
         assert!(metrics.contains("keyfold_http_requests_total"), "{metrics}");
         search.assert_absent("the metrics", metrics.as_bytes());
 
-        let (program, answers) = if play.is_found_during_a_call().await {
-            play.memory_forgets().await
+        let (program, answers) = if play.is_found_during_a_call(&search).await {
+            play.memory_forgets(&token).await
         } else {
             (play.program, play.answers)
         };
@@ -507,7 +622,16 @@ async fn production_leaves_keys_nowhere() {
     let log = String::from_utf8_lossy(&log);
     assert!(log.contains("INSERT INTO api_keys") && log.contains("'kf1."), "it does not log parameters");
 
-    let pem = stage.certificate.cert.pem().len();
-    assert_eq!(search.assert_absent_below(stage.dir.path()), pem, "production writes no file");
+    search.assert_absent_below(stage.dir.path());
+    let audit = std::fs::read_to_string(stage.dir.path().join(AUDIT_FILE)).unwrap();
+    assert!(audit.contains("key.opened") && audit.contains("user_a"), "nothing was sent to the file");
+    // What is left when the last use is in the database.
+    for path in files_below(stage.dir.path()) {
+        let name = path.strip_prefix(stage.dir.path()).unwrap().display().to_string();
+        assert!(
+            ["roots.pem", AUDIT_FILE].contains(&name.as_str()) || name.starts_with(".keyfold/"),
+            "production wrote {name}"
+        );
+    }
     assert_no_core(stage.dir.path());
 }

@@ -3,16 +3,23 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "it is a test")]
 
+mod audit;
+mod deletion;
 mod doctor;
 mod faults;
 mod harness;
 mod keys;
+#[cfg(feature = "kms")]
+mod kms;
+mod master_key;
 mod production;
 mod production_serve;
 mod providers_file;
+mod redis;
 mod run;
 mod serve;
 mod settings;
 mod sign_in;
+mod tokens;
 mod usage;
 mod users;

@@ -205,6 +205,9 @@ fn keyfolds_own_secrets_are_not_passed_on() {
     ];
     let production = Production::new();
     let folder = Folder::new();
+    for folder in [&production.folder, &folder] {
+        folder.write("S3CR3T-file", "redis://:S3CR3T@127.0.0.1:1");
+    }
     for start in [
         production.keyfold(&["run", "--user", "user_a", "--", "env"]),
         folder.keyfold(&["run", "--", "env"]).env("KEYFOLD_MASTER_KEY", &new_master_key()),

@@ -1,11 +1,12 @@
 //! Keys that lie around where the process runs are nobody's in production.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use keyfold_standin::example_key;
 use serde_json::json;
 
 use super::ledger::{Call, Ledger, Mark};
+use crate::support::files_below;
 use crate::support::production::{Production, Setup};
 
 const FILES: [&str; 3] = [".env", "backend/.env", "frontend/.env"];
@@ -33,16 +34,11 @@ fn content() -> String {
     VARIABLES.map(|(variable, provider)| format!("{variable}={}\n", example_key(provider, 901))).concat()
 }
 
-fn files_below(folder: &Path) -> Vec<String> {
-    let mut found = vec![];
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(files_below(&path));
-        } else {
-            found.push(path.display().to_string());
-        }
-    }
+/// But those of the audit spool, which come and go.
+fn files_of_users(folder: &Path) -> Vec<PathBuf> {
+    let spool = folder.join(".keyfold/spool");
+    let mut found: Vec<PathBuf> =
+        files_below(folder).into_iter().filter(|path| !path.starts_with(&spool)).collect();
     found.sort();
     found
 }
@@ -51,7 +47,7 @@ fn files_below(folder: &Path) -> Vec<String> {
 async fn keys_of_the_process_and_of_env_files_are_used_for_nobody() {
     let production = among_keys().await;
     let (with, without) = (production.as_user("with"), production.as_user("without"));
-    let before = files_below(production.dir.path());
+    let before = files_of_users(production.dir.path());
     let own = with.has_example_key("gemini", 1).await;
 
     for provider in ["gemini", "openai"] {
@@ -78,7 +74,7 @@ async fn keys_of_the_process_and_of_env_files_are_used_for_nobody() {
     ledger.check("gemini", &own);
     ledger.call(mark, Call { provider: "gemini", keys: vec![own], must_come: true });
     ledger.judge(&production.standin.requests()).without_complaints();
-    assert_eq!(files_below(production.dir.path()), before);
+    assert_eq!(files_of_users(production.dir.path()), before);
     for name in FILES {
         assert_eq!(std::fs::read_to_string(production.dir.path().join(name)).unwrap(), content());
     }
@@ -93,6 +89,6 @@ async fn no_env_file_comes_into_being() {
     user.post("/api/generate", json!({ "prompt": "Say hello" })).await.ok();
     user.post("/api/keys/gemini/rollback", json!({})).await.problem(404, "no_previous_version");
     user.delete("/api/keys/copilotkit").await;
-    let found = files_below(production.dir.path());
-    assert!(found.iter().all(|path| !path.contains(".env")), "{found:?}");
+    let found = files_of_users(production.dir.path());
+    assert!(found.iter().all(|path| !path.to_string_lossy().contains(".env")), "{found:?}");
 }

@@ -57,6 +57,10 @@ async fn every_call_but_the_public_ones_is_refused_without_a_good_token() {
             let address = path.replace("{provider}", "gemini").replace("{n}", "1");
             let method: Method = method.to_uppercase().parse().unwrap();
             let request = || production.request(method.clone(), &address);
+            // It has a signature in a token's place; see webhooks.rs.
+            if call == "POST /webhooks/clerk" {
+                continue;
+            }
             if PUBLIC.contains(&call.as_str()) {
                 assert_eq!(production.send(request()).await.status, 200, "{call}");
                 continue;

@@ -12,7 +12,7 @@ use keyfold_standin::{
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Local, START, Setup};
+use crate::support::{Answer, Local, START, Setup, files_below};
 
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 
@@ -992,8 +992,8 @@ async fn a_key_that_was_entered_by_hand_can_be_removed() {
 /// Every sealed text in the state directory, that of keys and of everything else.
 fn sealed_texts(dir: &Path) -> BTreeSet<Vec<u8>> {
     let mut texts = BTreeSet::new();
-    for file in std::fs::read_dir(dir.join(".keyfold")).unwrap() {
-        let bytes = std::fs::read(file.unwrap().path()).unwrap();
+    for file in files_below(&dir.join(".keyfold")) {
+        let bytes = std::fs::read(file).unwrap_or_default();
         for (at, _) in bytes.windows(4).enumerate().filter(|(_, window)| *window == b"kf1.") {
             let is_text = |byte: &&u8| byte.is_ascii_alphanumeric() || b".-_".contains(byte);
             texts.insert(bytes[at..].iter().take_while(is_text).copied().collect());

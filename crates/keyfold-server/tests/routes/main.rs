@@ -5,6 +5,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod account;
+mod audit;
 mod config;
 mod current_user;
 mod every_provider;
@@ -18,8 +20,12 @@ mod middleware;
 mod onboarding;
 mod openapi;
 mod providers;
+mod rate_limits;
+mod rechecks;
 mod research;
 mod router;
 mod serve;
+mod service;
 mod users;
 mod web;
+mod webhooks;

@@ -134,6 +134,7 @@ impl Setup {
             ("PORT".into(), "0".into()),
             ("KEYFOLD_METRICS_ADDR".into(), "off".into()),
         ];
+        variables.extend(without_limits());
         for provider in PROVIDERS {
             let name = format!("KEYFOLD_PROVIDER_{}_BASE_URL", provider.to_uppercase());
             variables.push((name, standin.base_url(provider)));
@@ -144,6 +145,7 @@ impl Setup {
         let clock = Arc::new(ManualClock::at(START.parse().unwrap()));
         let parts = Parts { clock: clock.clone(), random: self.random, timeouts: self.timeouts };
         let keyfold = Keyfold::open(&settings, process, parts).await.unwrap();
+        keyfold.limits().connect().await;
         let listener = TcpListener::bind(server.listen).await.unwrap();
         let address = listener.local_addr().unwrap();
         let server = ServerConfig { listen: address, body_timeout: self.body_timeout, ..server };
@@ -265,12 +267,12 @@ impl Local {
 
     /// The state directory's files in which this text stands as it is.
     pub fn state_files_with(&self, text: &str) -> Vec<PathBuf> {
-        let files = std::fs::read_dir(self.path(".keyfold")).unwrap().map(|entry| entry.unwrap().path());
         let holds = |path: &PathBuf| {
-            let bytes = std::fs::read(path).unwrap();
+            // A file of the audit spool may be gone again.
+            let bytes = std::fs::read(path).unwrap_or_default();
             bytes.windows(text.len()).any(|window| window == text.as_bytes())
         };
-        files.filter(holds).collect()
+        files_below(&self.path(".keyfold")).into_iter().filter(holds).collect()
     }
 
     /// Asks it to stop, without waiting.
@@ -393,7 +395,21 @@ fn event(text: &str) -> Option<(String, Value)> {
     Some((field("event").unwrap_or_default().to_owned(), data))
 }
 
+/// No limits but the number of streams: tests ask more often than people do.
+fn without_limits() -> impl Iterator<Item = (String, String)> {
+    ["KEYS", "GENERATE", "GATEWAY", "ANONYMOUS"]
+        .into_iter()
+        .map(|class| (format!("KEYFOLD_RATE_LIMIT_{class}"), "off".to_owned()))
+}
+
 /// The program that was built for this test run.
 pub fn program() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_keyfold"))
+}
+
+/// All files in this folder and those below it.
+pub fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return vec![] };
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    paths.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
 }

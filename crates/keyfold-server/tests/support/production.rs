@@ -118,6 +118,7 @@ impl Setup {
             ("KEYFOLD_ALLOWED_ORIGINS".into(), PARTY.into()),
             ("KEYFOLD_METRICS_ADDR".into(), "off".into()),
         ];
+        variables.extend(super::without_limits());
         variables.extend(issuer.settings().map(|(name, value)| (name.into(), value)));
         for provider in PROVIDERS {
             let name = format!("KEYFOLD_PROVIDER_{}_BASE_URL", provider.to_uppercase());
@@ -134,6 +135,7 @@ impl Setup {
         let Config { settings, server, process } = Config::for_serving(environment, dir.path()).unwrap();
         let parts = Parts { clock: clock.clone(), random: Arc::new(SystemRandom), timeouts: self.timeouts };
         let keyfold = Keyfold::open(&settings, process, parts).await.unwrap();
+        keyfold.limits().connect().await;
         let listener = TcpListener::bind(server.listen).await.unwrap();
         let address = listener.local_addr().unwrap();
         let app =

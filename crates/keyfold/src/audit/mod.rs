@@ -2,45 +2,449 @@
 //!
 //! Management events are committed with what they tell of; the use of a key is recorded before the provider is
 //! called. What cannot be recorded is not done.
+//!
+//! A use is a line in the [`spool`] first, which costs a microsecond, and goes to the database in batches
+//! ([`shipping`]). Where there is no spool, or it cannot be written, each use is committed by itself ("strict"). Rows
+//! of one writer are a [`chain`]: each process has a few, one for its spool and one for each commit of management
+//! events that is under way at once ([`writers`]).
 
+mod blocking;
+mod chain;
 mod event;
+mod export;
+mod record;
+mod refusals;
+mod retention;
+mod shipping;
+mod sinks;
+mod spool;
+#[cfg(test)]
+mod tests;
+mod verify;
+mod writers;
 
 pub use event::{Action, CallId, Event, Fingerprint, Outcome, Purpose};
+pub use export::{AuditLog, CSV_HEADING, Entry, EntryPage, Follower, Heads, Place, Selection};
+pub use verify::{Finding, FindingKind, Report, Warning};
 
-use std::time::Duration;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
+use aws_lc_rs::hmac;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use zeroize::Zeroizing;
+
+use crate::clock::{Clock, Random, random_bytes};
+use crate::envelope::MasterKeyRing;
 use crate::error::Error;
-use crate::storage::Transaction;
+use crate::figures::AuditFigures;
+use crate::secret::ApiKey;
+use crate::settings::{AuditSettings, DatabaseSetting, Durability};
+use crate::state_dir::StateDir;
+use crate::storage::audit::AuditRow;
+use crate::storage::{self, Database, StorageError, Transaction};
+use blocking::Blocking;
+use chain::Chain;
+use record::row_of;
+use refusals::Refusals;
+use shipping::Shipper;
+use sinks::Sinks;
+use spool::Spool;
+use writers::{Lanes, add, chain_rows, new_writer};
+
+/// The names of this module's values in `root_secrets`.
+pub(crate) const ROOT_SECRETS: [&str; 2] = ["audit_key", "fingerprint_key"];
+/// The spool's folder in the state directory.
+const SPOOL_FOLDER: &str = "spool";
+/// Ends of uses that wait in memory for the database, where there is no spool.
+const MOST_LATE: usize = 100_000;
+/// How long the end waits for the last shipping, which has a shorter limit of its own.
+const LAST_WAIT: Duration = Duration::from_secs(8);
 
 /// Records what is done with keys. One per process.
-#[derive(Default)]
-pub(crate) struct Audit {}
+pub(crate) struct Audit {
+    shared: Arc<Shared>,
+    /// Ends the shipper when dropped.
+    stop: watch::Sender<bool>,
+    shipper: Mutex<Option<JoinHandle<()>>>,
+}
 
-#[expect(clippy::unused_async, clippy::unused_self, reason = "its content is being written")]
+/// What recording, shipping and the ends of uses share.
+struct Shared {
+    database: Database,
+    clock: Arc<dyn Clock>,
+    chain: Chain,
+    fingerprint_key: hmac::Key,
+    lanes: Lanes,
+    blocking: Blocking,
+    spool: Option<Spool>,
+    spool_is_failing: AtomicBool,
+    /// Ends of uses that no spool takes.
+    late: Mutex<Vec<Event>>,
+    refusals: Refusals,
+    sinks: Sinks,
+    /// There is something to ship.
+    wake: Notify,
+    figures: AuditFigures,
+    /// Random, and different in each process: the beginning of its call ids.
+    calls_of: [u8; 8],
+    calls: AtomicU64,
+}
+
+/// What an [`Audit`] is made of.
+pub(crate) struct AuditParts<'a> {
+    pub(crate) database: &'a Database,
+    pub(crate) ring: &'a MasterKeyRing,
+    pub(crate) clock: &'a Arc<dyn Clock>,
+    pub(crate) random: &'a Arc<dyn Random>,
+    /// The database once more, for a connection of its own.
+    pub(crate) setting: &'a DatabaseSetting,
+    pub(crate) settings: &'a AuditSettings,
+    pub(crate) state_dir: &'a Path,
+}
+
 impl Audit {
+    /// Reads or makes the keys of the log, and begins to ship what is spooled.
+    pub(crate) async fn open(parts: AuditParts<'_>) -> Result<Self, Error> {
+        let AuditParts { database, ring, clock, random, setting, settings, state_dir } = parts;
+        let [audit_key, fingerprint_key] = ROOT_SECRETS;
+        let chain = Chain::new(&*root_secret(database, ring, &**random, audit_key).await?);
+        let fingerprint_key = root_secret(database, ring, &**random, fingerprint_key).await?;
+        let spool = match settings.durability {
+            Some(Durability::Strict) => None,
+            wanted => {
+                let place = state_dir.join(SPOOL_FOLDER);
+                let made = StateDir::prepare(state_dir).map_err(|error| error.to_string()).and_then(|_| {
+                    Spool::new(place, chain.database_tag(), Arc::clone(clock), Arc::clone(random))
+                        .map_err(|error| format!("{}: {error}", state_dir.display()))
+                });
+                match (made, wanted) {
+                    (Ok(spool), _) => Some(spool),
+                    (Err(why), Some(Durability::Spool)) => {
+                        return Err(Error::StateDirectory(format!(
+                            "KEYFOLD_AUDIT_DURABILITY is `spool`, and the state directory cannot be used: {why} Make it writable, or leave the setting out: then each use of a key is committed to the database."
+                        )));
+                    }
+                    (Err(why), _) => {
+                        tracing::warn!(
+                            why,
+                            "the state directory cannot be written, so each use of a key is committed to the database before it (strict); set KEYFOLD_AUDIT_DURABILITY=strict if that is what you want"
+                        );
+                        None
+                    }
+                }
+            }
+        };
+        let shared = Arc::new(Shared {
+            database: database.clone(),
+            clock: Arc::clone(clock),
+            chain,
+            fingerprint_key: hmac::Key::new(hmac::HMAC_SHA256, fingerprint_key.as_slice()),
+            lanes: Lanes::default(),
+            blocking: Blocking::new(setting.clone()),
+            spool,
+            spool_is_failing: AtomicBool::new(false),
+            late: Mutex::default(),
+            refusals: Refusals::default(),
+            sinks: Sinks::open(&settings.sinks),
+            wake: Notify::new(),
+            figures: AuditFigures::default(),
+            calls_of: random_bytes(&**random)?,
+            calls: AtomicU64::new(0),
+        });
+        let (stop, stopped) = watch::channel(false);
+        let shipper = tokio::spawn(Shipper::new(Arc::clone(&shared)).run(stopped));
+        Ok(Self { shared, stop, shipper: Mutex::new(Some(shipper)) })
+    }
+
     /// Commits `transaction` together with `events`: both are there afterwards, or neither.
-    pub(crate) async fn commit(&self, transaction: Transaction, _events: Vec<Event>) -> Result<(), Error> {
-        Ok(transaction.commit().await?)
+    pub(crate) async fn commit(&self, transaction: Transaction, events: Vec<Event>) -> Result<(), Error> {
+        self.shared.commit(transaction, &events).await
     }
 
     /// Commits these events by themselves, before it returns.
-    pub(crate) async fn record(&self, _events: Vec<Event>) -> Result<(), Error> {
-        Ok(())
+    pub(crate) async fn record(&self, events: Vec<Event>) -> Result<(), Error> {
+        self.shared.record(events).await
     }
 
     /// Records that a key is about to be used ([`Action::KeyOpened`]; the log gives it its call id). The provider is
     /// called afterwards only.
-    pub(crate) async fn begin_use(&self, _opened: Event) -> Result<UseRecord, Error> {
-        Ok(UseRecord {})
+    ///
+    /// # Errors
+    /// [`Error::AuditUnavailable`] if it can be recorded nowhere.
+    pub(crate) async fn begin_use(&self, mut opened: Event) -> Result<UseRecord, Error> {
+        opened.call_id = Some(self.shared.next_call_id());
+        if !self.shared.spool(&opened) {
+            self.shared.record(vec![opened.clone()]).await.map_err(unavailable)?;
+        }
+        Ok(UseRecord { shared: Arc::clone(&self.shared), opened: Some(opened), begun: Instant::now() })
+    }
+
+    /// Records what a provider said of a key, before that goes to anybody.
+    pub(crate) async fn record_check(&self, event: Event) -> Result<(), Error> {
+        if self.shared.spool(&event) {
+            return Ok(());
+        }
+        self.shared.record(vec![event]).await.map_err(unavailable)
+    }
+
+    /// Records what could not be done, without keeping anybody waiting.
+    pub(crate) fn note(&self, event: Event) {
+        self.shared.record_later(event);
+    }
+
+    /// Records an event before it returns, in the spool if there is one; for callers that cannot wait otherwise.
+    ///
+    /// # Errors
+    /// [`Error::AuditUnavailable`] if it can be recorded nowhere.
+    pub(crate) fn record_use(&self, event: Event) -> Result<(), Error> {
+        if self.shared.spool(&event) {
+            return Ok(());
+        }
+        self.shared.blocking.record(&self.shared, event).map_err(unavailable)
+    }
+
+    /// Records soon that a verified user's request was refused; the same refusal once a minute at most.
+    pub(crate) fn refused(&self, event: Event) {
+        if self.shared.refusals.is_new(&event, self.shared.clock.now()) {
+            self.shared.record_later(event);
+        }
+    }
+
+    /// Recognises equal keys.
+    #[expect(clippy::disallowed_methods, reason = "hashed under a key that only this database has")]
+    pub(crate) fn fingerprint(&self, key: &ApiKey) -> Fingerprint {
+        let mut hash = [0; 32];
+        // In place: `sign` moves the state that it hashes in, and leaves a copy of the key on the stack. It fails for a
+        // buffer that is too small only.
+        let _ = hmac::sign_to_buffer(&self.shared.fingerprint_key, key.expose().as_bytes(), &mut hash);
+        let mut fingerprint = [0; 16];
+        fingerprint.copy_from_slice(&hash[..16]);
+        Fingerprint(fingerprint)
+    }
+
+    /// What hashes, signs and verifies rows.
+    pub(crate) fn chain(&self) -> &Chain {
+        &self.shared.chain
+    }
+
+    /// Where events go besides the database.
+    pub(crate) fn sinks(&self) -> &Sinks {
+        &self.shared.sinks
+    }
+
+    /// What was recorded so far.
+    pub(crate) fn figures(&self) -> &AuditFigures {
+        &self.shared.figures
+    }
+
+    /// Bytes in this process's spool. What is in the database already goes with the next whole file.
+    pub(crate) fn spool_bytes(&self) -> u64 {
+        self.shared.spool.as_ref().map_or(0, Spool::bytes)
+    }
+
+    /// How uses are recorded.
+    pub(crate) fn durability(&self) -> Durability {
+        if self.shared.spool.is_some() { Durability::Spool } else { Durability::Strict }
+    }
+
+    /// Brings what is spooled into the database, as long as that does not take too long, and ends. False if a use of a
+    /// key is under way, which keeps the database open.
+    pub(crate) async fn close(self) -> bool {
+        let _ = self.stop.send(true);
+        let shipper = self.shipper.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(mut shipper) = shipper
+            && timeout(LAST_WAIT, &mut shipper).await.is_err()
+        {
+            shipper.abort();
+            let _ = shipper.await;
+        }
+        self.shared.sinks.close().await;
+        Arc::strong_count(&self.shared) == 1
+    }
+}
+
+impl Drop for Audit {
+    fn drop(&mut self) {
+        let shipper = self.shipper.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(shipper) = shipper {
+            shipper.abort();
+        }
+    }
+}
+
+impl Shared {
+    async fn record(&self, events: Vec<Event>) -> Result<(), Error> {
+        self.record_on(&self.database, events).await
+    }
+
+    async fn record_on(&self, database: &Database, events: Vec<Event>) -> Result<(), Error> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        let transaction = database.begin().await.map_err(cannot_record)?;
+        self.commit(transaction, &events).await
+    }
+
+    async fn commit(&self, transaction: Transaction, events: &[Event]) -> Result<(), Error> {
+        if events.is_empty() {
+            return Ok(transaction.commit().await?);
+        }
+        let mut lane = self.lanes.take().await;
+        // Whatever happens before the end, this chain's head is not known any more.
+        let before = match lane.take() {
+            Some(head) => head,
+            None => {
+                new_writer(&transaction, &self.chain, self.clock.now(), 0).await.map_err(cannot_record)?
+            }
+        };
+        let now = self.clock.now();
+        let mut rows: Vec<AuditRow> = events.iter().map(|event| row_of(event, now)).collect();
+        let after = chain_rows(&self.chain, &before, &mut rows, 0);
+        add(&transaction, &before, &mut rows, &after).await.map_err(cannot_record)?;
+        transaction.commit().await?;
+        *lane = Some(after);
+        drop(lane);
+        self.figures.count_recorded(rows.len());
+        self.are_in_the_log(&rows);
+        Ok(())
+    }
+
+    /// Whether the spool has it.
+    fn spool(&self, event: &Event) -> bool {
+        let Some(spool) = &self.spool else { return false };
+        match spool.write(event) {
+            Ok(()) => {
+                self.spool_is_failing.store(false, Ordering::Relaxed);
+                self.figures.count_recorded(1);
+                self.wake.notify_one();
+                true
+            }
+            Err(error) => {
+                self.figures.count_failure();
+                if !self.spool_is_failing.swap(true, Ordering::Relaxed) {
+                    tracing::error!(
+                        %error,
+                        "the audit spool cannot be written, so each use of a key is committed to the database; make room in the state directory"
+                    );
+                }
+                false
+            }
+        }
+    }
+
+    /// Records what nobody waits for.
+    fn record_later(&self, event: Event) {
+        let is_spooled = self.spool.as_ref().is_some_and(|spool| spool.write_later(&event));
+        if is_spooled {
+            self.figures.count_recorded(1);
+        } else {
+            let mut late = self.late.lock().unwrap_or_else(PoisonError::into_inner);
+            if late.len() >= MOST_LATE {
+                self.figures.count_failure();
+                return;
+            }
+            late.push(event);
+        }
+        self.wake.notify_one();
+    }
+
+    fn take_late(&self) -> Vec<Event> {
+        std::mem::take(&mut *self.late.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn put_back_late(&self, mut events: Vec<Event>) {
+        let mut late = self.late.lock().unwrap_or_else(PoisonError::into_inner);
+        events.append(&mut late);
+        *late = events;
+    }
+
+    fn are_in_the_log(&self, rows: &[AuditRow]) {
+        self.figures.count_shipped(rows.len());
+        if !self.sinks.is_empty() {
+            let mut lines = Vec::with_capacity(rows.len() * 512);
+            for row in rows {
+                lines.extend_from_slice(export::Entry::from(row.clone()).to_json().as_bytes());
+                lines.push(b'\n');
+            }
+            self.sinks.write_lines(&lines.into(), rows.len() as u64);
+        }
+    }
+
+    fn next_call_id(&self) -> CallId {
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&self.calls_of);
+        id[8..].copy_from_slice(&self.calls.fetch_add(1, Ordering::Relaxed).to_be_bytes());
+        CallId(id)
     }
 }
 
 /// A use of a key that has begun. Dropped before it [ended](Self::end), it counts as abandoned.
 #[must_use]
-pub(crate) struct UseRecord {}
+pub(crate) struct UseRecord {
+    shared: Arc<Shared>,
+    /// Becomes the event of the end.
+    opened: Option<Event>,
+    begun: Instant,
+}
 
 impl UseRecord {
     /// Records the end of the use; waits for nothing.
-    #[expect(clippy::unused_self, reason = "its content is being written")]
-    pub(crate) fn end(self, _outcome: Outcome, _provider_status: Option<u16>, _after: Duration) {}
+    pub(crate) fn end(mut self, outcome: Outcome, provider_status: Option<u16>) {
+        self.note_end(outcome, provider_status);
+    }
+
+    fn note_end(&mut self, outcome: Outcome, provider_status: Option<u16>) {
+        let Some(mut event) = self.opened.take() else { return };
+        event.action = Action::KeyEnded;
+        event.outcome = outcome;
+        event.provider_status = provider_status;
+        event.duration = Some(self.begun.elapsed());
+        self.shared.record_later(event);
+    }
+}
+
+impl Drop for UseRecord {
+    fn drop(&mut self) {
+        self.note_end(Outcome::Abandoned, None);
+    }
+}
+
+/// When it could be recorded nowhere, the cause is for the log.
+#[expect(clippy::needless_pass_by_value, reason = "it stands in `map_err`")]
+fn unavailable(error: Error) -> Error {
+    Error::AuditUnavailable(error.cause())
+}
+
+fn cannot_record(error: StorageError) -> Error {
+    match error {
+        StorageError::Unavailable(_) | StorageError::Full | StorageError::ReadOnly(_) => {
+            Error::DatabaseUnavailable(error)
+        }
+        other => Error::AuditUnavailable(other.to_string()),
+    }
+}
+
+/// A key of the log: random, made by whichever process comes first, sealed by the master key.
+async fn root_secret(
+    database: &Database,
+    ring: &MasterKeyRing,
+    random: &dyn Random,
+    name: &str,
+) -> Result<Zeroizing<[u8; 32]>, Error> {
+    let sealed = if let Some(sealed) = storage::root_secrets::find(database, name).await? {
+        sealed
+    } else {
+        let made = ring.new_root_secret(random, name)?.to_string();
+        storage::root_secrets::insert_or_find(database, name, &made).await?
+    };
+    sealed.parse().and_then(|sealed| ring.open_root_secret(name, &sealed)).map_err(|error| {
+        Error::MasterKey(format!(
+            "The database's `{name}`, which the audit log needs, does not open with the master keys that are given: {error}. Give the master key that it was sealed with as KEYFOLD_MASTER_KEY or in KEYFOLD_OTHER_MASTER_KEYS, or restore the database from a backup."
+        ))
+    })
 }

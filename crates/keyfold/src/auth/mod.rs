@@ -11,6 +11,7 @@ pub mod local;
 mod refusal;
 mod remembered;
 mod verifier;
+pub mod webhook;
 
 pub use claims::VerifiedToken;
 #[doc(hidden)]

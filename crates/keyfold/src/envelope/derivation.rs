@@ -37,10 +37,28 @@ fn expand(secret: &[u8; KEY_LEN], label: &[u8], out: &mut [u8]) -> Result<(), En
         .map_err(|_| EnvelopeError::Malformed)
 }
 
+/// What the audit log's hashes and signatures are over: HMAC-SHA-256 under the audit key, each label first.
+pub(crate) mod audit_labels {
+    /// What a row tells.
+    pub(crate) const CONTENT: &[u8] = b"keyfold/1/audit-content";
+    /// A row's place after the one before it.
+    pub(crate) const LINK: &[u8] = b"keyfold/1/audit-link";
+    /// What is left of a row that was made anonymous.
+    pub(crate) const ERASED: &[u8] = b"keyfold/1/audit-erased";
+    /// The end of a writer's chain.
+    pub(crate) const HEAD: &[u8] = b"keyfold/1/audit-head";
+    /// The place where a writer's chain begins.
+    pub(crate) const ANCHOR: &[u8] = b"keyfold/1/audit-anchor";
+    /// Which database a spool is for.
+    pub(crate) const SPOOL: &[u8] = b"keyfold/1/audit-spool";
+}
+
 /// What is sealed, and for whom: a value opens only for the purpose that it was sealed for.
 pub(crate) enum Purpose<'a> {
     /// Proves at start that the master key is the right one.
     MasterKeyCheck,
+    /// A secret of the whole database, by the name of its row, under the master key.
+    RootSecret { name: &'a str },
     /// A user's data key, under the master key.
     DataKey { user: &'a UserId },
     /// A provider key, under the user's data key.
@@ -64,6 +82,11 @@ impl Purpose<'_> {
             Self::MasterKeyCheck => {
                 field(b"master-key-check");
                 field(&key_id.0);
+            }
+            Self::RootSecret { name } => {
+                field(b"root-secret");
+                field(&key_id.0);
+                field(name.as_bytes());
             }
             Self::DataKey { user } => {
                 field(b"data-key");

@@ -36,7 +36,11 @@ pub enum MalformedMasterKey {
 }
 
 /// A master key, ready to wrap data keys. Wiped on drop; its `Debug` shows its id only.
-pub struct MasterKey(SealingKey);
+pub struct MasterKey {
+    key: SealingKey,
+    /// Who keeps it, if it was not given as it is.
+    keeper: Option<String>,
+}
 
 impl fmt::Debug for MasterKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -58,10 +62,23 @@ impl MasterKey {
         if is_weak(bytes) || is_written_by_hand(text.trim()) {
             return Err(MalformedMasterKey::Weak);
         }
+        Self::derive(bytes, None)
+    }
+
+    /// Takes the 32 bytes that a key service (`keeper`, as it is shown) keeps.
+    pub(crate) fn from_keeper(bytes: &[u8], keeper: &str) -> Result<Self, MalformedMasterKey> {
+        let bytes: &[u8; KEY_LEN] = bytes.try_into().map_err(|_| MalformedMasterKey::Encoding)?;
+        if is_weak(bytes) {
+            return Err(MalformedMasterKey::Weak);
+        }
+        Self::derive(bytes, Some(keeper.to_owned()))
+    }
+
+    fn derive(bytes: &[u8; KEY_LEN], keeper: Option<String>) -> Result<Self, MalformedMasterKey> {
         let derived = derive_master_key(bytes).map_err(|_| MalformedMasterKey::Encoding)?;
-        SealingKey::new(derived.id, &derived.key_encrypting_key)
-            .map(Self)
-            .map_err(|_| MalformedMasterKey::Encoding)
+        let key = SealingKey::new(derived.id, &derived.key_encrypting_key)
+            .map_err(|_| MalformedMasterKey::Encoding)?;
+        Ok(Self { key, keeper })
     }
 
     /// 32 random bytes as base64, for a settings file. The text is wiped on drop.
@@ -72,7 +89,12 @@ impl MasterKey {
 
     /// The id that values sealed by this key carry.
     pub fn id(&self) -> KeyId {
-        self.0.id()
+        self.key.id()
+    }
+
+    /// The key service that keeps it, as it is written in the settings; `None` for one that was given as it is.
+    pub fn keeper(&self) -> Option<&str> {
+        self.keeper.as_deref()
     }
 }
 
@@ -94,21 +116,45 @@ impl MasterKeyRing {
         self.all().map(MasterKey::id).collect()
     }
 
+    /// The id of the sealing key.
+    pub fn primary_id(&self) -> KeyId {
+        self.primary.id()
+    }
+
+    /// The same keys, and one more that may open.
+    #[must_use]
+    pub(crate) fn with_other(mut self, key: Arc<MasterKey>) -> Self {
+        self.others.push(key);
+        self
+    }
+
     pub(super) fn primary(&self) -> &SealingKey {
-        &self.primary.0
+        &self.primary.key
     }
 
     pub(super) fn by_id(&self, id: KeyId) -> Result<&SealingKey, EnvelopeError> {
-        self.all().map(|key| &key.0).find(|key| key.id() == id).ok_or(EnvelopeError::UnknownKey(id))
+        self.all().map(|key| &key.key).find(|key| key.id() == id).ok_or(EnvelopeError::UnknownKey(id))
     }
 
-    fn all(&self) -> impl Iterator<Item = &MasterKey> {
+    /// All keys, the sealing one first.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &MasterKey> {
         std::iter::once(&*self.primary).chain(self.others.iter().map(|key| &**key))
     }
 
     /// A value that only a ring with this master key can [`verify`](Self::verify).
     pub(crate) fn check_value(&self, random: &dyn Random) -> Result<Sealed, EnvelopeError> {
         self.primary().seal(random, &Purpose::MasterKeyCheck, CHECK)
+    }
+
+    /// What some key of this ring sealed for `purpose`, sealed anew by the one that seals.
+    pub(crate) fn reseal(
+        &self,
+        random: &dyn Random,
+        purpose: &Purpose<'_>,
+        sealed: &Sealed,
+    ) -> Result<Sealed, EnvelopeError> {
+        let content = self.by_id(sealed.key_id())?.open(purpose, sealed)?;
+        self.primary().seal(random, purpose, &content)
     }
 
     /// Whether the database that holds `check` was encrypted with a key of this ring.

@@ -6,11 +6,12 @@
 mod data_key;
 mod derivation;
 mod master_key;
+mod root_secret;
 mod sealed;
 mod specimen;
 
 pub(crate) use data_key::DataKey;
-pub(crate) use derivation::Purpose;
+pub(crate) use derivation::{Purpose, audit_labels};
 pub use master_key::{MalformedMasterKey, MasterKey, MasterKeyRing};
 pub use sealed::{KeyId, Sealed};
 #[doc(hidden)]

@@ -13,7 +13,7 @@ const KEY_ID_LEN: usize = 8;
 const TAG_LEN: usize = 16;
 
 /// Names the key that sealed a value, without saying anything about it. Shown as 16 hex digits.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyId(pub(super) [u8; KEY_ID_LEN]);
 
 impl KeyId {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::journal::{Journal, Note};
 use super::{Keys, ReadFrom};
 use crate::dotenv::{self, DotenvError, EnvFile, Snapshot};
 use crate::error::Error;
@@ -15,6 +16,7 @@ pub(crate) struct EnvFiles {
     process: Environment,
     backend: PathBuf,
     frontend: Option<PathBuf>,
+    journal: Journal,
 }
 
 /// Where a key of the environment stands.
@@ -38,12 +40,25 @@ pub(super) enum Found {
     },
 }
 
-/// What a change of the files needs to be undone.
-pub(super) struct Undo(Vec<(PathBuf, Snapshot)>);
+/// What a change of the files needs to be undone, and the note that it is under way.
+pub(super) struct Undo {
+    before: Vec<(PathBuf, Snapshot)>,
+    _note: Option<Note>,
+}
 
 impl EnvFiles {
-    pub(crate) fn new(process: Environment, backend: PathBuf, frontend: Option<PathBuf>) -> Self {
-        Self { process, backend, frontend }
+    /// What is under way is noted in `state_dir`.
+    pub(crate) fn new(
+        process: Environment,
+        backend: PathBuf,
+        frontend: Option<PathBuf>,
+        state_dir: PathBuf,
+    ) -> Self {
+        Self { process, backend, frontend, journal: Journal::in_folder(state_dir) }
+    }
+
+    pub(super) fn journal(&self) -> &Journal {
+        &self.journal
     }
 
     pub(crate) fn backend(&self) -> &Path {
@@ -109,25 +124,40 @@ impl EnvFiles {
 
     /// Writes the key to the backend file, and to the frontend file if browsers need it.
     #[expect(clippy::disallowed_methods, reason = "local mode keeps keys in .env, as the developer asked")]
-    pub(super) fn write(&self, provider: &Provider, key: &ApiKey) -> Result<Undo, DotenvError> {
-        self.change(provider, |file, variable| file.set(variable, key.expose()))
+    pub(super) fn write(
+        &self,
+        provider: &Provider,
+        key: &ApiKey,
+        note: Option<Note>,
+    ) -> Result<Undo, DotenvError> {
+        self.change(provider, note, |file, variable| file.set(variable, key.expose()))
     }
 
     /// Removes the key from both files.
-    pub(super) fn remove(&self, provider: &Provider) -> Result<Undo, DotenvError> {
-        self.change(provider, |file, variable| file.remove(variable).map(drop))
+    pub(super) fn remove(&self, provider: &Provider, note: Option<Note>) -> Result<Undo, DotenvError> {
+        self.change(provider, note, |file, variable| file.remove(variable).map(drop))
+    }
+
+    /// Clears away what a killed process left beside the files.
+    pub(super) fn sweep(&self) {
+        for path in [Some(&self.backend), self.frontend.as_ref()].into_iter().flatten() {
+            if let Err(error) = dotenv::update(path, |_| Ok::<_, DotenvError>(())) {
+                tracing::debug!(%error, "what a killed process may have left stays");
+            }
+        }
     }
 
     fn change(
         &self,
         provider: &Provider,
+        note: Option<Note>,
         change: impl Fn(&mut EnvFile, &str) -> Result<(), DotenvError>,
     ) -> Result<Undo, DotenvError> {
         let mut places = vec![(self.backend.as_path(), provider.variable.as_str())];
         if let (Some(frontend), Some(variable)) = (&self.frontend, &provider.frontend_variable) {
             places.push((frontend, variable));
         }
-        let mut undo = Undo(vec![]);
+        let mut undo = Undo { before: vec![], _note: note };
         for (path, variable) in places {
             let changed = dotenv::update(path, |file| {
                 let before = file.snapshot(variable);
@@ -135,7 +165,7 @@ impl EnvFiles {
                 Ok::<_, DotenvError>(before)
             });
             match changed {
-                Ok(before) => undo.0.push((path.to_owned(), before)),
+                Ok(before) => undo.before.push((path.to_owned(), before)),
                 Err(error) => {
                     undo.apply();
                     return Err(error);
@@ -149,7 +179,7 @@ impl EnvFiles {
 impl Undo {
     /// Puts the files back as they were, as far as possible.
     pub(super) fn apply(self) {
-        for (path, before) in self.0.into_iter().rev() {
+        for (path, before) in self.before.into_iter().rev() {
             if let Err(error) = dotenv::update(&path, |file| file.restore(&before)) {
                 tracing::error!(%error, "a .env file could not be put back as it was");
             }

@@ -4,7 +4,9 @@
 //! [`UserApiKeys::open`] only, and is wiped when dropped.
 
 mod cache;
+mod deletion;
 mod environment;
+mod journal;
 mod listing;
 mod saving;
 mod status;
@@ -12,27 +14,31 @@ mod status;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use aws_lc_rs::hmac;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use zeroize::Zeroizing;
 
 pub use cache::CacheState;
 use cache::UserCache;
+pub(crate) use deletion::{Deletion, REFUSED_FOR};
 pub(crate) use environment::{EnvFiles, set_frontend_variable};
 pub use listing::{KeyRecord, KeySource};
 pub use saving::{CheckedKey, KEPT_FOR, Saved, Warning};
 pub use status::KeyStatus;
 
-use crate::audit::Audit;
+use crate::audit::{self, Action, Audit, Event, Fingerprint, Outcome, UseRecord};
+use crate::auth::AuthenticatedUser;
 use crate::clock::{Clock, Random};
 use crate::envelope::{DataKey, EnvelopeError, MasterKeyRing, Purpose, Sealed};
 use crate::error::Error;
 use crate::figures::{Call, CallKind, CallOutcome, Figures, Opening};
 use crate::provider::http::HttpClient;
 use crate::provider::{Provider, ProviderId, Registry, Verdict, check};
+use crate::requester::{Actor, Requester};
 use crate::secret::ApiKey;
+use crate::storage::deletions::Tombstone;
 use crate::storage::keys::KeyVersion;
 use crate::storage::{self, Database};
 use crate::user::UserId;
@@ -45,6 +51,9 @@ pub(crate) enum ReadFrom {
     /// Local mode: the process environment, then the backend `.env` as it is on disk now.
     Environment(EnvFiles),
 }
+
+/// Refused calls lead to a check of their key not more often than this.
+const CHECKED_SOON_EVERY: SignedDuration = SignedDuration::from_mins(10);
 
 /// Everything that contexts share; holds no plain key.
 pub(crate) struct Keys {
@@ -93,16 +102,36 @@ enum Identity {
 pub struct UserApiKeys {
     user: UserId,
     asked_by: AskedBy,
+    /// Who it was, for the audit log.
+    requester: Requester,
     keys: Arc<Keys>,
     stored: Arc<Stored>,
 }
 
-/// Who looks at a user's keys.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum AskedBy {
-    User,
+/// Who looks at a user's keys: it decides who is refused once the user was suspended or deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AskedBy {
+    /// Whoever showed a token of the user that was issued then; one that does not say when counts as old.
+    Token(Option<Timestamp>),
+    /// A program that vouches for the user now.
+    Application,
     /// Who also looks after the keys of a suspended user.
     Operator,
+}
+
+impl AskedBy {
+    /// Who that is, as long as nothing more is known.
+    fn requester(self) -> Requester {
+        Requester::new(match self {
+            Self::Token(_) => Actor::User,
+            Self::Application => Actor::Application,
+            Self::Operator => Actor::Operator,
+        })
+    }
+
+    pub(crate) fn token_of(user: &AuthenticatedUser) -> Self {
+        Self::Token(user.issued_at())
+    }
 }
 
 /// A user's rows, still sealed.
@@ -110,6 +139,8 @@ enum AskedBy {
 struct Stored {
     data_key: Option<Result<DataKey, EnvelopeError>>,
     is_suspended: bool,
+    /// The user was deleted once: tokens that were issued up to then are refused.
+    valid_from: Option<Timestamp>,
     keys: Vec<StoredKey>,
 }
 
@@ -120,6 +151,8 @@ struct StoredKey {
     used_at: AtomicI64,
     /// The use that was last put down for writing, in the same measure.
     noted_at: AtomicI64,
+    /// Of the key in plain text, once it was opened.
+    fingerprint: OnceLock<Fingerprint>,
 }
 
 /// A key in plain text, opened for one user and one use. No `Clone`, no `Debug`; wiped on drop.
@@ -135,9 +168,13 @@ pub(crate) struct KeyTicket {
     provider: Arc<Provider>,
     identity: Identity,
     status: KeyStatus,
+    fingerprint: Fingerprint,
+    /// Where the key was opened for a call: how that ends is recorded.
+    call: Option<UseRecord>,
 }
 
 impl Keys {
+    #[expect(clippy::too_many_arguments, reason = "each is a different part")]
     pub(crate) fn new(
         database: Database,
         ring: MasterKeyRing,
@@ -146,12 +183,13 @@ impl Keys {
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
         read_from: ReadFrom,
+        audit: Audit,
     ) -> Result<Self, Error> {
         let digest_key = Zeroizing::new(crate::clock::random_bytes::<32>(&*random)?);
         Ok(Self {
             digest_key: hmac::Key::new(hmac::HMAC_SHA256, digest_key.as_slice()),
             figures: Figures::new(registry.iter().map(|provider| provider.id.as_str())),
-            audit: Audit::default(),
+            audit,
             cache: UserCache::new(),
             saving: tokio::sync::Mutex::default(),
             notes: Mutex::default(),
@@ -165,29 +203,50 @@ impl Keys {
         })
     }
 
-    /// The keys of this user and of nobody else.
+    /// The keys of this user and of nobody else, for a program that vouches for the user.
     pub(crate) async fn of(self: &Arc<Self>, user: &UserId) -> Result<UserApiKeys, Error> {
+        self.of_asked_by(user, AskedBy::Application).await
+    }
+
+    /// The same, for whoever asks.
+    pub(crate) async fn of_asked_by(
+        self: &Arc<Self>,
+        user: &UserId,
+        asked_by: AskedBy,
+    ) -> Result<UserApiKeys, Error> {
         let stored = self.remembered_or_read(user).await?;
-        self.context(user, stored)
+        self.context(user, asked_by, stored)
     }
 
     /// The keys of this user as they stand in the database now, for a change: what it replaces must be known.
     pub(crate) async fn of_to_change(self: &Arc<Self>, user: &UserId) -> Result<UserApiKeys, Error> {
+        self.of_to_change_asked_by(user, AskedBy::Application).await
+    }
+
+    /// The same, for whoever asks.
+    pub(crate) async fn of_to_change_asked_by(
+        self: &Arc<Self>,
+        user: &UserId,
+        asked_by: AskedBy,
+    ) -> Result<UserApiKeys, Error> {
         let stored = Arc::new(self.read(user).await?);
-        self.context(user, stored)
+        self.context(user, asked_by, stored)
     }
 
     /// The same for an operator, who may also look after the keys of a suspended user.
     pub(crate) async fn of_even_if_suspended(self: &Arc<Self>, user: &UserId) -> Result<UserApiKeys, Error> {
-        let stored = Arc::new(self.read(user).await?);
-        Ok(UserApiKeys { user: user.clone(), asked_by: AskedBy::Operator, keys: Arc::clone(self), stored })
+        self.of_to_change_asked_by(user, AskedBy::Operator).await
     }
 
-    fn context(self: &Arc<Self>, user: &UserId, stored: Arc<Stored>) -> Result<UserApiKeys, Error> {
-        if stored.is_suspended {
-            return Err(Error::UserSuspended);
-        }
-        Ok(UserApiKeys { user: user.clone(), asked_by: AskedBy::User, keys: Arc::clone(self), stored })
+    fn context(
+        self: &Arc<Self>,
+        user: &UserId,
+        asked_by: AskedBy,
+        stored: Arc<Stored>,
+    ) -> Result<UserApiKeys, Error> {
+        stored.admit(asked_by, &*self.clock)?;
+        let requester = asked_by.requester();
+        Ok(UserApiKeys { user: user.clone(), asked_by, requester, keys: Arc::clone(self), stored })
     }
 
     async fn remembered_or_read(&self, user: &UserId) -> Result<Arc<Stored>, Error> {
@@ -202,8 +261,12 @@ impl Keys {
     }
 
     async fn read(&self, user: &UserId) -> Result<Stored, Error> {
-        let rows = storage::keys::load(&self.database, user).await?;
-        Ok(rows.map(|rows| Stored::read(self, user, rows)).unwrap_or_default())
+        if let Some(rows) = storage::keys::load(&self.database, user).await? {
+            return Ok(Stored::read(self, user, rows));
+        }
+        // Who has no row was never here, or was deleted.
+        let tombstone = storage::deletions::find(&self.database, user).await?;
+        Ok(tombstone.map(Stored::of_deleted).unwrap_or_default())
     }
 
     /// This process changed something of the user: what it remembers of it is no longer used.
@@ -254,7 +317,8 @@ impl Keys {
     #[expect(clippy::disallowed_methods, reason = "hashed under a random key of this process")]
     fn digest(&self, key: &ApiKey) -> [u8; 32] {
         let mut digest = [0; 32];
-        digest.copy_from_slice(hmac::sign(&self.digest_key, key.expose().as_bytes()).as_ref());
+        // In place: `sign` would leave a copy of the key on the stack. It fails for a buffer that is too small only.
+        let _ = hmac::sign_to_buffer(&self.digest_key, key.expose().as_bytes(), &mut digest);
         digest
     }
 }
@@ -263,7 +327,23 @@ impl Stored {
     fn read(keys: &Keys, user: &UserId, rows: storage::keys::UserKeyRows) -> Self {
         let data_key = rows.data_key.parse().and_then(|wrapped| DataKey::unwrap(&keys.ring, user, &wrapped));
         let keys = rows.keys.into_iter().map(StoredKey::read).collect();
-        Self { data_key: Some(data_key), is_suspended: rows.suspended_at.is_some(), keys }
+        let is_suspended = rows.suspended_at.is_some();
+        Self { data_key: Some(data_key), is_suspended, valid_from: rows.valid_from, keys }
+    }
+
+    /// What there is of a user who was deleted and did not come back.
+    fn of_deleted(tombstone: Tombstone) -> Self {
+        Self {
+            data_key: None,
+            is_suspended: tombstone.suspended_at.is_some(),
+            valid_from: Some(tombstone.refused_until),
+            keys: vec![],
+        }
+    }
+
+    /// Refuses whoever may not look at these keys or change them.
+    fn admit(&self, asked_by: AskedBy, clock: &dyn Clock) -> Result<(), Error> {
+        admit(asked_by, self.valid_from, self.is_suspended, clock)
     }
 
     fn find(&self, provider: &ProviderId) -> Option<&StoredKey> {
@@ -294,7 +374,13 @@ impl Stored {
 impl StoredKey {
     fn read(row: storage::keys::KeyRow) -> Self {
         let sealed = row.key.parse();
-        Self { sealed, row, used_at: AtomicI64::new(0), noted_at: AtomicI64::new(0) }
+        Self {
+            sealed,
+            row,
+            used_at: AtomicI64::new(0),
+            noted_at: AtomicI64::new(0),
+            fingerprint: OnceLock::new(),
+        }
     }
 
     /// Remembers the use, and says whether it is to be written down: not more than once a minute.
@@ -328,11 +414,80 @@ impl UserApiKeys {
         self.open(&self.keys.provider(provider)?)
     }
 
-    /// Opens this user's key for `provider`.
+    /// Opens this user's key for `provider`. That it was handed out is recorded before this returns.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get), and [`Error::AuditUnavailable`] if it can be recorded nowhere.
     pub fn open(&self, provider: &Arc<Provider>) -> Result<OpenedKey, Error> {
-        let opened = self.look_at(provider)?;
+        let opened = self.look_at_for(provider, audit::Purpose::Application)?;
+        let event = self.event_of(&opened.ticket, Action::KeyReleased, audit::Purpose::Application);
+        self.keys.audit.record_use(event)?;
         self.note_use(&opened.ticket);
         Ok(opened)
+    }
+
+    /// Opens this user's key for a call of Keyfold's own, which is recorded before this returns; the ticket then takes
+    /// how the call ended.
+    pub(crate) async fn open_for(
+        &self,
+        provider: &Arc<Provider>,
+        purpose: audit::Purpose,
+    ) -> Result<OpenedKey, Error> {
+        let mut opened = self.look_at_for(provider, purpose)?;
+        let event = self.event_of(&opened.ticket, Action::KeyOpened, purpose);
+        opened.ticket.call = Some(self.keys.audit.begin_use(event).await?);
+        self.note_use(&opened.ticket);
+        Ok(opened)
+    }
+
+    /// Opens the key and lets it go, so there is nothing to record: for benchmarks.
+    #[doc(hidden)]
+    pub fn open_and_drop(&self, provider: &Arc<Provider>) -> Result<(), Error> {
+        self.look_at(provider).map(drop)
+    }
+
+    /// What one call with this user's key costs the audit log, without the key and the call: for benchmarks.
+    #[doc(hidden)]
+    pub async fn record_a_call(&self, opened: &OpenedKey) -> Result<(), Error> {
+        let event = self.event_of(&opened.ticket, Action::KeyOpened, audit::Purpose::Gateway);
+        self.keys.audit.begin_use(event).await?.end(Outcome::Ok, Some(200));
+        Ok(())
+    }
+
+    /// The same user's keys, asked for by `requester`.
+    #[must_use]
+    pub(crate) fn asked_for(mut self, requester: &Requester) -> Self {
+        self.requester = requester.clone();
+        self
+    }
+
+    fn event_of(&self, ticket: &KeyTicket, action: Action, purpose: audit::Purpose) -> Event {
+        let mut event = Event::new(action, Outcome::Ok, &self.requester)
+            .of_user(&self.user)
+            .at_provider(&ticket.provider.id);
+        event.key_version = match ticket.identity {
+            Identity::Version(version) => Some(version.version),
+            Identity::Outside(_) => None,
+        };
+        event.fingerprint = Some(ticket.fingerprint);
+        event.purpose = Some(purpose);
+        event
+    }
+
+    /// Opens the key; a refusal is recorded.
+    fn look_at_for(&self, provider: &Arc<Provider>, purpose: audit::Purpose) -> Result<OpenedKey, Error> {
+        self.look_at(provider).inspect_err(|error| {
+            let outcome = match error {
+                Error::NoApiKey { .. } => Outcome::NoKey,
+                Error::KeyUnreadable { .. } => Outcome::Unreadable,
+                _ => Outcome::Failed,
+            };
+            let mut refused = Event::new(Action::KeyRefused, outcome, &self.requester)
+                .of_user(&self.user)
+                .at_provider(&provider.id);
+            refused.purpose = Some(purpose);
+            self.keys.audit.refused(refused);
+        })
     }
 
     fn note_use(&self, ticket: &KeyTicket) {
@@ -355,23 +510,85 @@ impl UserApiKeys {
         let found = self.find(provider);
         self.keys.figures.opened(provider.id.as_str(), opening_of(&found));
         let (key, identity, status) = found?;
+        let fingerprint = || self.keys.audit.fingerprint(&key);
+        let fingerprint = match (&self.keys.read_from, self.stored.find(&provider.id)) {
+            (ReadFrom::Database, Some(stored)) => *stored.fingerprint.get_or_init(fingerprint),
+            _ => fingerprint(),
+        };
         let ticket = KeyTicket {
             keys: Arc::clone(&self.keys),
             user: self.user.clone(),
             provider: Arc::clone(provider),
             identity,
             status,
+            fingerprint,
+            call: None,
         };
         Ok(OpenedKey { key, ticket })
     }
 
-    /// Asks the provider about the stored key and remembers what it said.
-    pub async fn validate(&self, provider: &Arc<Provider>) -> Result<Verdict, Error> {
-        let OpenedKey { key, ticket } = self.look_at(provider)?;
+    /// Asks the provider about the stored key because its time has come, and remembers what it said.
+    /// `None`: there is no key to ask about.
+    pub(crate) async fn recheck(&self, provider: &Arc<Provider>) -> Result<Option<Verdict>, Error> {
+        if !self.has(provider) {
+            return Ok(None);
+        }
+        let OpenedKey { key, ticket } = self.look_at_for(provider, audit::Purpose::Recheck)?;
         let verdict = self.keys.ask(provider, &key).await;
         drop(key);
+        self.record_check(&ticket, &verdict, audit::Purpose::Recheck).await?;
+        ticket.note_verdict(&verdict).await?;
+        Ok(Some(verdict))
+    }
+
+    /// Whether the user was deleted and did not come back.
+    pub(crate) fn is_of_deleted_user(&self) -> bool {
+        self.stored.data_key.is_none() && self.stored.valid_from.is_some()
+    }
+
+    /// Whether there is a key for `provider`, one that does not open too.
+    pub(crate) fn has(&self, provider: &Arc<Provider>) -> bool {
+        !matches!(self.find(provider), Err(Error::NoApiKey { .. }))
+    }
+
+    /// Opens the key to hand it out, and counts it as used. Whoever takes it records the event before it leaves.
+    pub(crate) fn open_to_release(
+        &self,
+        provider: &Arc<Provider>,
+        requester: &Requester,
+    ) -> Result<(ApiKey, Event), Error> {
+        let OpenedKey { key, ticket } = self.look_at(provider)?;
+        self.note_use(&ticket);
+        let mut event = self.event_of(&ticket, Action::KeyReleased, audit::Purpose::Service);
+        event.requester = requester.clone();
+        Ok((key, event))
+    }
+
+    /// Asks the provider about the stored key and remembers what it said.
+    pub async fn validate(&self, provider: &Arc<Provider>) -> Result<Verdict, Error> {
+        let OpenedKey { key, ticket } = self.look_at_for(provider, audit::Purpose::Check)?;
+        let verdict = self.keys.ask(provider, &key).await;
+        drop(key);
+        self.record_check(&ticket, &verdict, audit::Purpose::Check).await?;
         ticket.note_verdict(&verdict).await?;
         Ok(verdict)
+    }
+
+    async fn record_check(
+        &self,
+        ticket: &KeyTicket,
+        verdict: &Verdict,
+        purpose: audit::Purpose,
+    ) -> Result<(), Error> {
+        if ticket.provider.check.is_none() {
+            return Ok(());
+        }
+        let mut event = self.event_of(ticket, Action::KeyChecked, purpose);
+        event.outcome = checked(verdict);
+        if purpose == audit::Purpose::Recheck {
+            event.requester = Requester::new(Actor::Keyfold);
+        }
+        self.keys.audit.record_check(event).await
     }
 
     fn find(&self, provider: &Arc<Provider>) -> Result<(ApiKey, Identity, KeyStatus), Error> {
@@ -441,11 +658,45 @@ impl UserApiKeys {
     }
 }
 
+/// Refuses whoever asks for a user who was deleted or suspended. Tokens tell whole seconds, so one of the very second
+/// of the deletion counts as older.
+fn admit(
+    asked_by: AskedBy,
+    valid_from: Option<Timestamp>,
+    is_suspended: bool,
+    clock: &dyn Clock,
+) -> Result<(), Error> {
+    let is_in_time = valid_from.is_none_or(|valid_from| match asked_by {
+        AskedBy::Token(issued_at) => {
+            issued_at.is_some_and(|issued_at| issued_at.as_second() > valid_from.as_second())
+        }
+        AskedBy::Application => clock.now() >= valid_from,
+        AskedBy::Operator => true,
+    });
+    if !is_in_time {
+        return Err(Error::UserDeleted);
+    }
+    if is_suspended && asked_by != AskedBy::Operator {
+        return Err(Error::UserSuspended);
+    }
+    Ok(())
+}
+
 fn opening_of<T>(found: &Result<T, Error>) -> Opening {
     match found {
         Ok(_) => Opening::Opened,
         Err(Error::NoApiKey { .. }) => Opening::Missing,
         Err(_) => Opening::Unreadable,
+    }
+}
+
+/// What a check came to, in the audit log's words.
+fn checked(verdict: &Verdict) -> Outcome {
+    match verdict {
+        Verdict::Valid => Outcome::Valid,
+        Verdict::Limited(_) => Outcome::Limited,
+        Verdict::Rejected => Outcome::Rejected,
+        Verdict::Unknown(_) => Outcome::Unverified,
     }
 }
 
@@ -481,6 +732,11 @@ impl OpenedKey {
 impl KeyTicket {
     pub(crate) fn provider(&self) -> &Arc<Provider> {
         &self.provider
+    }
+
+    /// For whoever records how the call ended.
+    pub(crate) fn take_call(&mut self) -> Option<UseRecord> {
+        self.call.take()
     }
 
     /// Remembers what the provider said of the key; an answer that says nothing changes nothing.
@@ -523,6 +779,20 @@ impl KeyTicket {
     pub(crate) async fn note_rejection(&self) {
         if self.status != KeyStatus::Rejected {
             self.note_quietly(&Verdict::Rejected).await;
+        }
+    }
+
+    /// The provider refused a call, perhaps because of the key: a check will tell, where there is a free one.
+    pub(crate) async fn check_soon(&self) {
+        let (Identity::Version(version), true) = (self.identity, self.provider.check.is_some()) else {
+            return;
+        };
+        let now = self.keys.clock.now();
+        let not_since = now.saturating_sub(CHECKED_SOON_EVERY).unwrap_or(Timestamp::MIN);
+        let (database, provider) = (&self.keys.database, self.provider.id.as_str());
+        let planned = storage::rechecks::soon(database, &self.user, provider, version, now, not_since).await;
+        if let Err(error) = planned {
+            tracing::debug!(%error, "a check of a key was not planned");
         }
     }
 

@@ -3,18 +3,22 @@
 //! A change is made in the database's transaction first, then in the `.env` files, then committed; whatever
 //! fails undoes the rest. It runs as a task of its own, so a caller who leaves does not leave half of it.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::environment::{EnvFiles, Found, Undo};
+use super::journal::Entry;
 use super::{AskedBy, KeyRecord, KeySource, KeyStatus, Keys, ReadFrom, Stored, UserApiKeys};
+use crate::audit::{self, Action, Event, Outcome};
 use crate::clock::Random;
-use crate::dotenv::{DotenvError, EnvFile};
+use crate::dotenv::EnvFile;
 use crate::envelope::{DataKey, EnvelopeError, Purpose, Sealed};
 use crate::error::Error;
 use crate::provider::key_shape::{Appearance, appearance};
 use crate::provider::{Provider, ProviderId, Verdict};
+use crate::requester::{Actor, Requester};
 use crate::secret::ApiKey;
 use crate::storage::keys::{KeyRow, UserKeyRows};
 use crate::storage::{self, StorageError, Transaction};
@@ -107,6 +111,14 @@ impl UserApiKeys {
             }
         }
         let verdict = self.keys.ask(provider, &key).await;
+        if provider.check.is_some() {
+            let mut event = Event::new(Action::KeyChecked, super::checked(&verdict), &self.requester)
+                .of_user(&self.user)
+                .at_provider(&provider.id);
+            event.fingerprint = Some(self.keys.audit.fingerprint(&key));
+            event.purpose = Some(audit::Purpose::Check);
+            self.keys.audit.record_check(event).await?;
+        }
         match &verdict {
             Verdict::Valid => {}
             Verdict::Limited(why) => {
@@ -164,6 +176,7 @@ impl UserApiKeys {
             keys: Arc::clone(&self.keys),
             user: self.user.clone(),
             asked_by: self.asked_by,
+            requester: self.requester.clone(),
             provider: Arc::clone(provider),
             seen: self.stored.find(&provider.id).map(|stored| stored.row.version),
         };
@@ -179,6 +192,73 @@ impl Keys {
             tracing::debug!(%error, "replaced keys were not wiped");
         }
     }
+
+    /// Finishes what killed processes left half done between the `.env` files and the database (local mode).
+    pub(crate) async fn settle_changes(self: &Arc<Self>) {
+        if let ReadFrom::Environment(files) = &self.read_from {
+            let _turn = self.saving.lock().await;
+            self.settle(files).await;
+        }
+    }
+
+    /// The same while no other change is under way in this process.
+    async fn settle(self: &Arc<Self>, files: &EnvFiles) {
+        let notes = files.journal().notes();
+        if notes.is_empty() {
+            return;
+        }
+        for note in notes {
+            match self.finish(files, &note).await {
+                Ok(()) => drop(std::fs::remove_file(&note)),
+                // Tried again before the next change.
+                Err(error) => tracing::warn!(
+                    cause = %error.cause(),
+                    "a change that a killed process left half done is not finished yet"
+                ),
+            }
+        }
+        let keys = Arc::clone(self);
+        let swept = tokio::task::spawn_blocking(move || {
+            if let ReadFrom::Environment(files) = &keys.read_from {
+                files.sweep();
+            }
+        });
+        drop(swept.await);
+    }
+
+    async fn finish(self: &Arc<Self>, files: &EnvFiles, note: &Path) -> Result<(), Error> {
+        let mut entry = Entry::read(note);
+        if entry.is_none() {
+            // Half of it: its process is about to write the rest, or is dead.
+            drop(self.database.begin().await?);
+            entry = Entry::read(note);
+        }
+        let Some(entry) = entry else { return Ok(()) };
+        let (Some(user), Ok(provider)) = (entry.user(), self.provider(entry.provider())) else {
+            return Ok(());
+        };
+        let key = entry.key(&self.ring, &user, &provider.id)?;
+        let half_done = Changing {
+            keys: Arc::clone(self),
+            user,
+            asked_by: AskedBy::Operator,
+            requester: Requester::new(Actor::Keyfold),
+            provider,
+            seen: entry.seen,
+        };
+        if !half_done.reached_the_files(files, note, key.as_ref()).await? {
+            return Ok(());
+        }
+        let change = match key {
+            Some(key) => Change::Save { key, status: KeyStatus::Unverified },
+            None => Change::Remove,
+        };
+        match half_done.run_in_turn(change).await {
+            // Somebody else was faster.
+            Ok(_) | Err(Error::Conflict { .. } | Error::NoApiKey { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
 }
 
 enum Change {
@@ -187,10 +267,22 @@ enum Change {
     Remove,
 }
 
+impl Change {
+    /// What it is called, of a key that was there before.
+    fn action(&self) -> Action {
+        match self {
+            Self::Save { .. } => Action::KeyReplaced,
+            Self::RollBack => Action::KeyRolledBack,
+            Self::Remove => Action::KeyDeleted,
+        }
+    }
+}
+
 struct Changing {
     keys: Arc<Keys>,
     user: UserId,
     asked_by: AskedBy,
+    requester: Requester,
     provider: Arc<Provider>,
     /// The version that the caller saw; another one now is a conflict.
     seen: Option<i64>,
@@ -198,18 +290,34 @@ struct Changing {
 
 impl Changing {
     async fn run(self, change: Change) -> Result<(Option<KeyRecord>, bool), Error> {
-        let _turn = match &self.keys.read_from {
-            ReadFrom::Environment(_) => Some(self.keys.saving.lock().await),
-            ReadFrom::Database => None,
+        let keys = Arc::clone(&self.keys);
+        let mut lost = self.event(change.action());
+        lost.outcome = Outcome::Conflict;
+        let done = match &keys.read_from {
+            ReadFrom::Database => self.run_in_turn(change).await,
+            ReadFrom::Environment(files) => {
+                let _turn = keys.saving.lock().await;
+                keys.settle(files).await;
+                self.run_in_turn(change).await
+            }
         };
+        if matches!(done, Err(Error::Conflict { .. })) {
+            keys.audit.note(lost);
+        }
+        done
+    }
+
+    fn event(&self, action: Action) -> Event {
+        Event::new(action, Outcome::Ok, &self.requester).of_user(&self.user).at_provider(&self.provider.id)
+    }
+
+    async fn run_in_turn(self, change: Change) -> Result<(Option<KeyRecord>, bool), Error> {
         let now = self.keys.clock.now();
         let transaction = self.keys.database.begin().await?;
         let oldest = now.saturating_sub(KEPT_FOR).unwrap_or(Timestamp::MIN);
         let stored = self.user_rows(&transaction, now).await?;
         // Providers take their time to answer; an operator may have acted meanwhile.
-        if stored.is_suspended && self.asked_by == AskedBy::User {
-            return Err(Error::UserSuspended);
-        }
+        stored.admit(self.asked_by, &*self.keys.clock)?;
         if !stored.keys.is_empty() {
             storage::keys::wipe_expired_of(&transaction, &self.user, oldest).await?;
         }
@@ -219,17 +327,25 @@ impl Changing {
         }
         let outside = self.outside(&stored)?;
         let is_new = current.is_none() && outside.is_none();
+        let is_first = is_new && matches!(change, Change::Save { .. });
+        let mut event = self.event(if is_first { Action::KeySaved } else { change.action() });
         let (undo, row, masked) = match change {
             Change::Remove => {
                 let removed =
                     storage::keys::remove(&transaction, &self.user, self.provider.id.as_str()).await?;
-                if !removed && outside.is_none() && !self.in_file()? {
+                if !removed && outside.is_none() && !self.in_files_already()? {
                     return Err(self.nothing_there());
+                }
+                if let Some(row) = &current {
+                    event.key_version = Some(row.version);
+                    let key = self.open(&stored, &row.key, row.version).ok();
+                    event.fingerprint = key.map(|key| self.keys.audit.fingerprint(&key));
                 }
                 (self.in_files(None).await?, None, String::new())
             }
             Change::Save { key, status } => {
                 let masked = key.masked();
+                event.fingerprint = Some(self.keys.audit.fingerprint(&key));
                 let verified_at = (status != KeyStatus::Unverified).then_some(now);
                 let row = self
                     .replace(&transaction, &stored, current.as_ref(), outside, &key, status, verified_at, now)
@@ -249,6 +365,7 @@ impl Changing {
                 };
                 let key = self.open(&stored, &sealed, version)?;
                 let masked = key.masked();
+                event.fingerprint = Some(self.keys.audit.fingerprint(&key));
                 let status = KeyStatus::parse(&status);
                 let row = self
                     .replace(&transaction, &stored, current.as_ref(), outside, &key, status, None, now)
@@ -256,14 +373,39 @@ impl Changing {
                 (self.in_files(Some(key)).await?, Some(row), masked)
             }
         };
-        let committed = transaction.commit().await;
+        if let Some(row) = &row {
+            event.key_version = Some(row.version);
+        }
+        let committed = self.keys.audit.commit(transaction, vec![event]).await;
         // Also when it failed: an answer that got lost may have been a yes.
         self.keys.forget(&self.user);
         if let Err(error) = committed {
             undo.into_iter().for_each(Undo::apply);
-            return Err(error.into());
+            return Err(error);
         }
         Ok((row.map(|row| self.record(&row, masked)), is_new))
+    }
+
+    /// Whether this change, which a note tells of, is in the backend file and not in the database.
+    async fn reached_the_files(
+        &self,
+        files: &EnvFiles,
+        note: &Path,
+        key: Option<&ApiKey>,
+    ) -> Result<bool, Error> {
+        // A process that lives holds the turn as long as its note is needed.
+        let transaction = self.keys.database.begin().await?;
+        let stored = self.user_rows(&transaction, self.keys.clock.now()).await?;
+        let version = stored.find(&self.provider.id).map(|current| current.row.version);
+        if version != self.seen || !note.exists() {
+            return Ok(false);
+        }
+        let file = EnvFile::read(files.backend())?;
+        Ok(match (key, files.find_in_file(&self.provider, &file)) {
+            (Some(key), Found::Key { key: there, .. }) => there.is_same_as(key),
+            (Some(_), _) => false,
+            (None, _) => file.variable(&self.provider.variable).is_none(),
+        })
     }
 
     /// The user's rows; other changes of this user wait from here on. A user who was never here gets a session
@@ -271,10 +413,7 @@ impl Changing {
     /// any more, but can be entered again.
     async fn user_rows(&self, transaction: &Transaction, now: Timestamp) -> Result<Stored, Error> {
         let user = &self.user;
-        if !storage::sessions::take_turn(transaction, user).await? {
-            let (_, wrapped) = DataKey::generate(&self.keys.ring, &*self.keys.random, user)?;
-            storage::sessions::insert_and_take_turn(transaction, user, &wrapped.to_string(), now).await?;
-        }
+        self.keys.take_turn(transaction, user, now).await?;
         let rows = self.load(transaction).await?;
         let damaged = rows.data_key.clone();
         let stored = Stored::read(&self.keys, user, rows);
@@ -309,10 +448,16 @@ impl Changing {
         Ok(if saved.is_some_and(|saved| saved.is_same_as(&key)) { None } else { Some(key) })
     }
 
-    /// Whether the file has anything at all under this name, a placeholder for instance.
-    fn in_file(&self) -> Result<bool, Error> {
+    /// Whether the files have anything at all under this name, a placeholder for instance.
+    fn in_files_already(&self) -> Result<bool, Error> {
         let ReadFrom::Environment(files) = &self.keys.read_from else { return Ok(false) };
-        Ok(EnvFile::read(files.backend())?.variable(&self.provider.variable).is_some())
+        if EnvFile::read(files.backend())?.variable(&self.provider.variable).is_some() {
+            return Ok(true);
+        }
+        let (Some(frontend), Some(variable)) = (files.frontend(), &self.provider.frontend_variable) else {
+            return Ok(false);
+        };
+        Ok(EnvFile::read(frontend)?.variable(variable).is_some())
     }
 
     #[expect(clippy::too_many_arguments, reason = "each is a different part of one row")]
@@ -425,12 +570,17 @@ impl Changing {
             return Ok(None);
         }
         let (keys, provider) = (Arc::clone(&self.keys), Arc::clone(&self.provider));
-        let written = tokio::task::spawn_blocking(move || match (&keys.read_from, key) {
-            (ReadFrom::Environment(files), Some(key)) => files.write(&provider, &key).map(Some),
-            (ReadFrom::Environment(files), None) => files.remove(&provider).map(Some),
-            (ReadFrom::Database, _) => Ok::<_, DotenvError>(None),
+        let entry = Entry::new(&keys.ring, &*keys.random, &self.user, &provider.id, self.seen, key.as_ref())?;
+        let written = tokio::task::spawn_blocking(move || {
+            let ReadFrom::Environment(files) = &keys.read_from else { return Ok(None) };
+            let note = files.journal().note(&*keys.random, &entry)?;
+            let undo = match key {
+                Some(key) => files.write(&provider, &key, note),
+                None => files.remove(&provider, note),
+            };
+            Ok::<_, Error>(Some(undo?))
         });
-        Ok(written.await??)
+        written.await?
     }
 
     fn record(&self, row: &KeyRow, masked: String) -> KeyRecord {

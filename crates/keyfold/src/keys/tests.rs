@@ -10,12 +10,14 @@ use crate::clock::{ManualClock, SystemRandom};
 use crate::envelope::MasterKey;
 use crate::provider::BaseAddress;
 use crate::provider::http::Timeouts;
+use crate::settings::{AuditSettings, DatabaseSetting};
 use crate::storage::{Connection, Kind, PostgresAddress, Statement, Value, statement};
 
 /// An empty database for one test.
 enum Place {
     Sqlite(TempDir),
-    Postgres(PostgresAddress),
+    /// With a state directory.
+    Postgres(PostgresAddress, TempDir),
 }
 
 struct Fixture {
@@ -36,7 +38,7 @@ impl Fixture {
         let master_key = another_master_key();
         let clock = Arc::new(ManualClock::at("2026-01-02T03:04:05Z".parse().unwrap()));
         let ring = MasterKeyRing::new(Arc::clone(&master_key), vec![]);
-        let keys = open(&place, &standin, ring, &clock).await;
+        let keys = open(&place, &standin, ring, &master_key, &clock).await;
         Self { place, keys, standin, clock, master_key }
     }
 
@@ -46,7 +48,7 @@ impl Fixture {
     }
 
     async fn replica_with(&self, ring: MasterKeyRing) -> Arc<Keys> {
-        open(&self.place, &self.standin, ring, &self.clock).await
+        open(&self.place, &self.standin, ring, &self.master_key, &self.clock).await
     }
 
     async fn of(&self, user: &str) -> UserApiKeys {
@@ -89,7 +91,7 @@ impl Place {
     async fn another(&self) -> Self {
         match self {
             Self::Sqlite(_) => sqlite::empty().await,
-            Self::Postgres(_) => postgres::empty().await,
+            Self::Postgres(..) => postgres::empty().await,
         }
     }
 }
@@ -99,26 +101,53 @@ fn by_hand(sql: &'static str, values: &[Value]) -> Statement {
     statement(sql, &TEXTS[..values.len()])
 }
 
-async fn open(place: &Place, standin: &Standin, ring: MasterKeyRing, clock: &Arc<ManualClock>) -> Arc<Keys> {
+/// The audit log's own keys are under `master_key`, whatever opens the users'.
+async fn open(
+    place: &Place,
+    standin: &Standin,
+    ring: MasterKeyRing,
+    master_key: &Arc<MasterKey>,
+    clock: &Arc<ManualClock>,
+) -> Arc<Keys> {
     let database = match place {
         Place::Sqlite(folder) => {
             Database::open_sqlite(folder.path().join("keyfold.db"), Duration::from_secs(3)).await
         }
-        Place::Postgres(address) => Database::open_postgres(address).await,
+        Place::Postgres(address, _) => Database::open_postgres(address).await,
     };
     let mut registry = Registry::built_in().unwrap();
     for provider in registry.ids() {
         let address = BaseAddress::parse(&standin.base_url(provider.as_str())).unwrap();
         registry = registry.with_address(&provider, address);
     }
+    let database = database.unwrap();
+    let (clock, random): (Arc<dyn Clock>, Arc<dyn Random>) = (clock.clone(), Arc::new(SystemRandom));
+    let setting = match place {
+        Place::Sqlite(folder) => DatabaseSetting::Sqlite(folder.path().join("keyfold.db")),
+        Place::Postgres(address, _) => DatabaseSetting::Postgres(address.clone()),
+    };
+    let audit = Audit::open(audit::AuditParts {
+        database: &database,
+        ring: &MasterKeyRing::new(Arc::clone(master_key), vec![]),
+        clock: &clock,
+        random: &random,
+        setting: &setting,
+        settings: &AuditSettings::default(),
+        state_dir: match place {
+            Place::Sqlite(folder) | Place::Postgres(_, folder) => folder.path(),
+        },
+    })
+    .await
+    .unwrap();
     let keys = Keys::new(
-        database.unwrap(),
+        database,
         ring,
         registry,
         Arc::new(HttpClient::new(Timeouts::default())),
-        clock.clone(),
-        Arc::new(SystemRandom),
+        clock,
+        random,
         ReadFrom::Database,
+        audit,
     );
     Arc::new(keys.unwrap())
 }
@@ -658,7 +687,8 @@ mod postgres {
     use super::*;
 
     pub(super) async fn empty() -> Place {
-        Place::Postgres(PostgresServer::shared().empty_database().await.parse().unwrap())
+        let address = PostgresServer::shared().empty_database().await.parse().unwrap();
+        Place::Postgres(address, tempfile::tempdir().unwrap())
     }
 
     suite!(empty);
@@ -667,7 +697,8 @@ mod postgres {
     async fn with_unannounced_changes() -> (Fixture, SqlClient) {
         let server = PostgresServer::shared();
         let name = server.new_database().await;
-        let fixture = Fixture::in_place(Place::Postgres(server.address_of(&name).parse().unwrap())).await;
+        let address = server.address_of(&name).parse().unwrap();
+        let fixture = Fixture::in_place(Place::Postgres(address, tempfile::tempdir().unwrap())).await;
         let sql = server.connect(&name).await;
         // No trigger runs, so nobody is told.
         sql.batch_execute("SET session_replication_role = replica").await.unwrap();

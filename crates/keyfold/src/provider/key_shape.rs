@@ -4,7 +4,7 @@
 use serde::Deserialize;
 
 use super::{Provider, Registry};
-use crate::secret::ApiKey;
+use crate::secret::{ApiKey, SERVICE_TOKEN_PREFIX};
 
 /// The form of a key: a prefix, then so many characters of a kind.
 #[derive(Debug, Clone, Deserialize)]
@@ -118,6 +118,12 @@ pub fn appearance(registry: &Registry, provider: &Provider, key: &ApiKey) -> App
     if let Some(refused) = provider.refused.iter().find(|refused| text.starts_with(&refused.prefix)) {
         return Appearance::Wrong(refused.why.clone());
     }
+    if text.starts_with(SERVICE_TOKEN_PREFIX) {
+        return Appearance::Wrong(format!(
+            "this looks like a service token of Keyfold, not like a key of {}; a key of {} {}",
+            provider.name, provider.name, provider.format_hint
+        ));
+    }
     if provider.shapes.iter().any(|shape| shape.only_here && shape.fits(text)) {
         return Appearance::Known;
     }
@@ -148,7 +154,9 @@ pub fn looks_like_a_key(registry: &Registry, text: &str) -> bool {
         provider.shapes.iter().any(|shape| shape.fits(text))
             || provider.refused.iter().any(|refused| text.starts_with(&refused.prefix))
     });
-    known || text.split(|character: char| !character.is_ascii_alphanumeric()).any(is_random)
+    known
+        || text.starts_with(SERVICE_TOKEN_PREFIX)
+        || text.split(|character: char| !character.is_ascii_alphanumeric()).any(is_random)
 }
 
 fn is_random(run: &str) -> bool {
@@ -157,13 +165,14 @@ fn is_random(run: &str) -> bool {
         && run.bytes().any(|byte| byte.is_ascii_alphabetic())
 }
 
-/// Whether a text has a form that only one provider's keys have.
+/// Whether a text has a form that only one provider's keys have, or service tokens.
 pub fn is_somebodys_key(registry: &Registry, text: &str) -> bool {
     let text = text.trim();
-    registry.iter().any(|provider| {
+    let of_a_provider = registry.iter().any(|provider| {
         provider.shapes.iter().any(|shape| shape.only_here && shape.fits(text))
             || provider.refused.iter().any(|refused| text.starts_with(&refused.prefix))
-    })
+    });
+    of_a_provider || text.starts_with(SERVICE_TOKEN_PREFIX)
 }
 
 /// Whether `text`, found in a file by hand, stands for a key that is not there yet.

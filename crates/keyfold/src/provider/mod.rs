@@ -2,7 +2,10 @@
 
 mod address;
 pub mod answer;
+#[cfg(feature = "kms")]
+pub(crate) mod aws_http;
 pub mod check;
+pub mod clerk;
 pub mod document;
 pub mod generate;
 pub mod http;

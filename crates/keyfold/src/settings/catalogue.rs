@@ -61,10 +61,14 @@ pub const SETTINGS: &[Setting] = &[
     ),
     secret(
         "KEYFOLD_MASTER_KEY",
-        "32 random bytes as base64 or 64 hex digits, or file:PATH",
+        "32 random bytes as base64 or 64 hex digits, or file:PATH, or awskms:KEY-ARN",
         "local: made on first start in the state directory; production: required",
     ),
-    secret("KEYFOLD_OTHER_MASTER_KEYS", "comma-separated further master keys that may decrypt", "none"),
+    secret(
+        "KEYFOLD_OTHER_MASTER_KEYS",
+        "comma-separated further master keys that may decrypt: the one before, or the next one",
+        "none",
+    ),
     plain("KEYFOLD_BACKEND_ENV_FILE", "the backend .env", "backend/.env if backend/ exists, else .env"),
     plain(
         "KEYFOLD_FRONTEND_ENV_FILE",
@@ -101,7 +105,16 @@ pub const SETTINGS: &[Setting] = &[
     secret("CLERK_WEBHOOK_SIGNING_SECRET", "whsec_…, verifies POST /webhooks/clerk", "webhook off"),
     secret("CLERK_WEBHOOK_SECRET", "another name of CLERK_WEBHOOK_SIGNING_SECRET", "webhook off"),
     secret("CLERK_SECRET_KEY", "only for `keyfold users reconcile`", "none"),
-    secret("REDIS_URL", "shared rate limits for several replicas", "in-process limits"),
+    plain(
+        "KEYFOLD_CLERK_API_URL",
+        "a test double of Clerk's backend API, on this machine only",
+        "https://api.clerk.com",
+    ),
+    secret(
+        "REDIS_URL",
+        "redis://… or rediss://…; rate limits shared by several replicas",
+        "each process counts for itself",
+    ),
     plain("KEYFOLD_PROVIDERS_FILE", "extra or changed providers", "none"),
     plain(
         "KEYFOLD_RATE_LIMIT_KEYS",
@@ -109,7 +122,7 @@ pub const SETTINGS: &[Setting] = &[
         "30/minute",
     ),
     plain("KEYFOLD_RATE_LIMIT_GENERATE", "generate and research, per user", "60/minute"),
-    plain("KEYFOLD_RATE_LIMIT_GATEWAY", "the gateway, per user", "600/minute"),
+    plain("KEYFOLD_RATE_LIMIT_GATEWAY", "the gateway, per user; service tokens, per token", "600/minute"),
     plain(
         "KEYFOLD_RATE_LIMIT_ANONYMOUS",
         "per address, for requests without a valid credential",
@@ -122,7 +135,16 @@ pub const SETTINGS: &[Setting] = &[
         "spool or strict",
         "spool; strict where the state directory cannot be written",
     ),
-    plain("KEYFOLD_AUDIT_RETENTION", "how long audit rows are kept, for instance 400d", "for ever"),
+    plain(
+        "KEYFOLD_AUDIT_RETENTION",
+        "how long audit rows are kept: days or weeks, such as 400d or 52w, or keep",
+        "keep",
+    ),
+    plain(
+        "KEYFOLD_AUDIT_DELETED_USERS",
+        "how long after a deletion the audit still says who it was: days or weeks, such as 30d, or keep",
+        "keep",
+    ),
     plain("KEYFOLD_RECHECK", "daily re-check of stored keys: on or off", "on"),
     plain("KEYFOLD_ONBOARDING", "the steps of onboarding: keyfold or alwrity", "keyfold"),
     plain("KEYFOLD_METRICS_ADDR", "where Prometheus metrics are served; a busy port warns", "127.0.0.1:9464"),

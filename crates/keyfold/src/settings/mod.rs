@@ -1,19 +1,26 @@
 //! Settings: read once, at start, from the process environment, the backend `.env` (local mode) and
 //! `keyfold.toml`; everything that is wrong with them is told at once.
 
+mod audit;
 mod catalogue;
 mod environment;
+mod kms;
+mod limits;
 mod sources;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use audit::{AuditSettings, Durability, SinkSetting};
 pub use catalogue::{Kind, SETTINGS, Setting};
 pub use environment::Environment;
+pub use kms::KmsKey;
+pub(crate) use limits::Encryption;
+pub use limits::{AnonymousLimit, LimitSettings, MalformedRate, MalformedRedisAddress, Rate, RedisAddress};
 pub use sources::{Origin, Sources};
 
 use crate::envelope::{MasterKey, MasterKeyRing};
-use crate::mode::Mode;
+use crate::mode::{Mode, parse_boolean};
 use crate::preset::Preset;
 use crate::provider::{BaseAddress, ProviderId, Registry};
 pub use crate::storage::PostgresAddress;
@@ -89,8 +96,12 @@ impl std::fmt::Display for DatabaseSetting {
 pub enum MasterKeySetting {
     /// It was given.
     Given(Arc<MasterKey>),
+    /// AWS KMS keeps it: the database has it encrypted, and only KMS can decrypt it.
+    Kms(KmsKey),
     /// Local mode: a file in the state directory, made on first start.
     StateDirectory,
+    /// The same, while a new one takes its place: both are used, and the new one seals.
+    NewInStateDirectory,
 }
 
 /// The settings of the library: everything but those of the server.
@@ -106,7 +117,7 @@ pub struct Settings {
     /// The master key that seals.
     pub master_key: MasterKeySetting,
     /// Further master keys that may open.
-    pub other_master_keys: Vec<Arc<MasterKey>>,
+    pub other_master_keys: Vec<MasterKeySetting>,
     /// Local mode's backend `.env`.
     pub backend_env_file: PathBuf,
     /// Local mode's frontend `.env`, if there is a front end.
@@ -115,6 +126,12 @@ pub struct Settings {
     pub registry: Registry,
     /// The steps of onboarding.
     pub preset: Preset,
+    /// Stored keys are checked daily.
+    pub daily_recheck: bool,
+    /// The audit log.
+    pub audit: AuditSettings,
+    /// The rate limits.
+    pub limits: LimitSettings,
 }
 
 /// What a start that the settings stop is held against all the same: a PostgreSQL database.
@@ -123,7 +140,7 @@ pub struct Settings {
 pub struct DatabaseAccess {
     /// Where it is.
     pub address: PostgresAddress,
-    /// All master keys that are given; `None` if one of them is not understood.
+    /// All master keys that are given; `None` if one of them is not understood, or is kept by a key service.
     pub master_keys: Option<MasterKeyRing>,
 }
 
@@ -137,13 +154,14 @@ impl DatabaseAccess {
         };
         let primary = read_master_key(sources, &mut problems);
         let others = read_other_master_keys(sources, &mut problems);
-        let master_keys = match primary {
-            // One that is not understood may be the one that the database was encrypted with.
-            Some(MasterKeySetting::Given(primary)) if problems.0.is_empty() => {
-                Some(MasterKeyRing::new(primary, others))
-            }
+        let given = |setting| match setting {
+            MasterKeySetting::Given(key) => Some(key),
             _ => None,
         };
+        // One that is not understood may be the one that the database was encrypted with.
+        let primary = primary.and_then(given).filter(|_| problems.0.is_empty());
+        let others: Option<Vec<_>> = others.into_iter().map(given).collect();
+        let master_keys = primary.zip(others).map(|(primary, others)| MasterKeyRing::new(primary, others));
         Some(Self { address, master_keys })
     }
 }
@@ -169,6 +187,9 @@ impl Settings {
         let other_master_keys = read_other_master_keys(sources, problems);
         let registry = read_registry(sources, problems);
         let preset = read_preset(sources, problems);
+        let daily_recheck = read_daily_recheck(sources, problems);
+        let audit = AuditSettings::read(sources, problems);
+        let limits = LimitSettings::read(sources, problems);
         if problems.0.len() > before {
             return None;
         }
@@ -182,7 +203,23 @@ impl Settings {
             frontend_env_file: frontend_env_file(sources),
             registry: registry?,
             preset: preset?,
+            daily_recheck,
+            audit,
+            limits,
         })
+    }
+}
+
+impl Settings {
+    /// The same for a command that ends soon: its output is its own, and in production it leaves nothing on the disk
+    /// of the machine that it happens to run on.
+    #[must_use]
+    pub fn for_a_command(mut self) -> Self {
+        self.audit.sinks.retain(|sink| *sink != SinkSetting::Stdout);
+        if self.mode == Mode::Production {
+            self.audit.durability = self.audit.durability.or(Some(Durability::Strict));
+        }
+        self
     }
 }
 
@@ -308,10 +345,10 @@ fn read_master_key(sources: &Sources, problems: &mut Problems) -> Option<MasterK
         problems.add(NAME, format!("is missing{}", sources.because_of_env_file()), MAKE_MASTER_KEY);
         return None;
     };
-    parse_master_key(sources, NAME, &text, problems).map(MasterKeySetting::Given)
+    parse_master_key(sources, NAME, &text, problems)
 }
 
-fn read_other_master_keys(sources: &Sources, problems: &mut Problems) -> Vec<Arc<MasterKey>> {
+fn read_other_master_keys(sources: &Sources, problems: &mut Problems) -> Vec<MasterKeySetting> {
     const NAME: &str = "KEYFOLD_OTHER_MASTER_KEYS";
     let Some(text) = sources.get_or_problem(NAME, problems) else { return vec![] };
     text.split(',')
@@ -326,18 +363,13 @@ fn parse_master_key(
     name: &str,
     text: &str,
     problems: &mut Problems,
-) -> Option<Arc<MasterKey>> {
+) -> Option<MasterKeySetting> {
     let text = sources::unquoted(text);
     let parsed = if sources::is_unresolved(text) {
         problems.add(name, UNRESOLVED, MAKE_MASTER_KEY);
         return None;
-    } else if text.starts_with("awskms:") {
-        problems.add(
-            name,
-            "names a key of AWS KMS, which this build of Keyfold cannot use",
-            "give the key itself, or file:PATH",
-        );
-        return None;
+    } else if let Some(arn) = text.strip_prefix("awskms:") {
+        return kms::read(name, arn, problems).map(MasterKeySetting::Kms);
     } else if let Some(path) = text.strip_prefix("file:") {
         let path = sources.dir().join(path);
         match sources::read_secret_file(&path) {
@@ -355,7 +387,7 @@ fn parse_master_key(
         MasterKey::parse(text)
     };
     match parsed {
-        Ok(key) => Some(Arc::new(key)),
+        Ok(key) => Some(MasterKeySetting::Given(Arc::new(key))),
         Err(why) => {
             problems.add(name, why.to_string(), MAKE_MASTER_KEY);
             None
@@ -431,6 +463,19 @@ fn id_of(registry: &Registry, written: &ProviderId) -> Option<ProviderId> {
 
 fn join_ids(registry: &Registry) -> String {
     registry.ids().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn read_daily_recheck(sources: &Sources, problems: &mut Problems) -> bool {
+    const NAME: &str = "KEYFOLD_RECHECK";
+    let value = sources.get(NAME);
+    match parse_boolean(NAME, value.as_ref().map_or("", |value| value.as_str())) {
+        Ok(given) => given.unwrap_or(true),
+        Err(error) => {
+            let what = format!("is `{}`, which is neither on nor off", error.value);
+            problems.add(NAME, what, "use on or off, or leave it out");
+            true
+        }
+    }
 }
 
 fn read_preset(sources: &Sources, problems: &mut Problems) -> Option<Preset> {

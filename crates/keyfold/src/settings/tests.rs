@@ -71,7 +71,7 @@ fn one_complaint<T>(result: Result<T, SettingsError>, variable: &str, parts: &[&
 fn id_of(setting: &MasterKeySetting) -> KeyId {
     match setting {
         MasterKeySetting::Given(key) => key.id(),
-        MasterKeySetting::StateDirectory => panic!("no master key was given"),
+        _ => panic!("no master key was given"),
     }
 }
 
@@ -918,10 +918,49 @@ mod the_master_key {
     }
 
     #[test]
+    #[cfg(not(feature = "kms"))]
     fn a_key_of_a_key_service_is_refused_in_clear_words() {
         let arn = "awskms:arn:aws:kms:eu-central-1:111122223333:key/S3CR3T";
         for name in ["KEYFOLD_MASTER_KEY", "KEYFOLD_OTHER_MASTER_KEYS"] {
             one_complaint(read(&[(name, arn)]), name, &["AWS KMS", "file:PATH"]);
+        }
+    }
+
+    #[test]
+    #[cfg(feature = "kms")]
+    fn a_key_of_a_key_service_is_named_by_its_arn_and_read_without_asking_anybody() {
+        let arn = "arn:aws-us-gov:kms:us-gov-west-1:111122223333:key/mrk-1234abcd";
+        let given = format!(" awskms:{arn} ");
+        for settings in [
+            read(&[("KEYFOLD_MASTER_KEY", &given)]).unwrap().master_key,
+            read(&[("KEYFOLD_OTHER_MASTER_KEYS", &given)]).unwrap().other_master_keys.remove(0),
+        ] {
+            let MasterKeySetting::Kms(key) = settings else { panic!("{settings:?}") };
+            assert_eq!((key.arn(), key.region()), (arn, "us-gov-west-1"));
+        }
+    }
+
+    #[test]
+    #[cfg(feature = "kms")]
+    fn what_is_no_arn_of_a_key_is_refused_and_not_shown() {
+        for wrong in [
+            "S3CR3T",
+            "arn:aws:kms:eu-central-1:111122223333:alias/S3CR3T",
+            "arn:aws:kms:eu-central-1:111122223333:key/",
+            "arn:aws:kms:eu-central-1:111122223333:key/a/S3CR3T",
+            "arn:aws:kms::111122223333:key/S3CR3T",
+            "arn:aws:kms:eu-central-1:1111:key/S3CR3T",
+            "arn:aws:s3:eu-central-1:111122223333:key/S3CR3T",
+            "arn:S3CR3T:kms:eu-central-1:111122223333:key/a",
+            "arn:aws:kms:eu-central-1:111122223333:key/a:S3CR3T",
+        ] {
+            for name in ["KEYFOLD_MASTER_KEY", "KEYFOLD_OTHER_MASTER_KEYS"] {
+                let given = format!("awskms:{wrong}");
+                let parts = ["AWS KMS", "arn:aws:kms:REGION:ACCOUNT:key/ID"];
+                one_complaint(read(&[(name, &given)]), name, &parts);
+                let (_, message) = complaints(read(&[(name, &given)]));
+                assert!(!message.contains("S3CR3T"), "{message}");
+            }
         }
     }
 
@@ -933,7 +972,7 @@ mod the_master_key {
         let first = BASE64.encode(&KEY);
         let others = |text: &str| {
             let settings = read_in(folder.path(), &[("KEYFOLD_OTHER_MASTER_KEYS", text)])?;
-            Ok::<_, SettingsError>(settings.other_master_keys.iter().map(|key| key.id()).collect::<Vec<_>>())
+            Ok::<_, SettingsError>(settings.other_master_keys.iter().map(id_of).collect::<Vec<_>>())
         };
         let expected = [
             MasterKey::parse(&first).unwrap().id(),

@@ -49,13 +49,15 @@ pub(crate) struct UserKeyRows {
     /// Wrapped.
     pub(crate) data_key: String,
     pub(crate) suspended_at: Option<Timestamp>,
+    /// Of a user who was deleted once: tokens that were issued up to then are refused.
+    pub(crate) valid_from: Option<Timestamp>,
     pub(crate) keys: Vec<KeyRow>,
 }
 
 /// The one statement of a look-up: public for benchmarks.
 pub const LOOK_UP: &str = "SELECT s.data_key, k.provider, k.key, k.version, k.status, k.created_at, k.updated_at, k.last_used_at, \
-     k.last_verified_at, s.suspended_at FROM onboarding_sessions s LEFT JOIN api_keys k ON k.session_id = s.id \
-     WHERE s.user_id = $1 ORDER BY k.provider";
+     k.last_verified_at, s.suspended_at, s.valid_from FROM onboarding_sessions s LEFT JOIN api_keys k \
+     ON k.session_id = s.id WHERE s.user_id = $1 ORDER BY k.provider";
 const LOAD: Statement = statement(LOOK_UP, &[Text]);
 const INSERT: Statement = statement(
     "INSERT INTO api_keys (session_id, provider, key, version, status, created_at, updated_at, last_verified_at) \
@@ -65,7 +67,7 @@ const INSERT: Statement = statement(
 );
 const REPLACE: Statement = statement(
     "UPDATE api_keys SET key = $3, version = $4, status = $5, updated_at = $6, last_verified_at = $7, \
-     last_used_at = NULL WHERE provider = $2 AND version = $8 \
+     last_used_at = NULL, next_check_at = NULL, last_check_at = NULL, checks_failed = 0 WHERE provider = $2 AND version = $8 \
      AND session_id = (SELECT id FROM onboarding_sessions WHERE user_id = $1)",
     &[Text, Text, Text, Integer, Text, Time, Time, Integer],
 );
@@ -134,8 +136,9 @@ pub(crate) async fn load(
     let Some(first) = rows.first() else { return Ok(None) };
     let data_key = first.text(0)?.to_owned();
     let suspended_at = first.optional(9, Row::time)?;
+    let valid_from = first.optional(10, Row::time)?;
     let keys = rows.iter().filter(|row| !row.is_null(1)).map(read).collect::<Result<_, _>>()?;
-    Ok(Some(UserKeyRows { data_key, suspended_at, keys }))
+    Ok(Some(UserKeyRows { data_key, suspended_at, valid_from, keys }))
 }
 
 /// Stores the first version of a key; [`StorageError::Conflict`] if there is one already.

@@ -42,6 +42,12 @@ const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("../../migrations/sqlite/0005_deletion.sql"),
         postgres: include_str!("../../migrations/postgres/0005_deletion.sql"),
     },
+    Migration {
+        version: 6,
+        name: "master_keys",
+        sqlite: include_str!("../../migrations/sqlite/0006_master_keys.sql"),
+        postgres: include_str!("../../migrations/postgres/0006_master_keys.sql"),
+    },
 ];
 
 /// Names the lock under which one replica at a time migrates PostgreSQL: "keyfold" in ASCII.

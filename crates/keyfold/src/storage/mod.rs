@@ -3,12 +3,17 @@
 //! Every statement stands once, in the file of its table, with `$n` parameters that both databases understand.
 //! A driver only runs statements; it knows none of them. Every function about a user takes the user.
 
+pub(crate) mod audit;
 pub(crate) mod changes;
+pub(crate) mod deletions;
 pub(crate) mod inspection;
 pub(crate) mod keys;
+pub(crate) mod master_keys;
 mod migrations;
 mod postgres;
+pub(crate) mod rechecks;
 pub(crate) mod root_secrets;
+pub(crate) mod service_tokens;
 pub(crate) mod sessions;
 mod sqlite;
 pub(crate) mod steps;
@@ -18,6 +23,7 @@ mod value;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub(crate) use postgres::any_certificate;
 pub use postgres::{PoolState, PostgresAddress};
 pub(crate) use value::{Kind, Row, Value};
 

@@ -14,16 +14,15 @@ pub(crate) struct Session {
     pub(crate) started_at: Timestamp,
     pub(crate) updated_at: Timestamp,
     pub(crate) completed_at: Option<Timestamp>,
+    pub(crate) suspended_at: Option<Timestamp>,
+    /// Of a user who was deleted once: tokens that were issued up to then are refused.
+    pub(crate) valid_from: Option<Timestamp>,
 }
 
 const FIND: Statement = statement(
-    "SELECT id, data_key, started_at, updated_at, completed_at FROM onboarding_sessions WHERE user_id = $1",
+    "SELECT id, data_key, started_at, updated_at, completed_at, suspended_at, valid_from \
+     FROM onboarding_sessions WHERE user_id = $1",
     &[Text],
-);
-const INSERT: Statement = statement(
-    "INSERT INTO onboarding_sessions (user_id, data_key, started_at, updated_at) VALUES ($1, $2, $3, $3) \
-     ON CONFLICT (user_id) DO NOTHING",
-    &[Text, Text, Time],
 );
 const TAKE_TURN: Statement =
     statement("UPDATE onboarding_sessions SET updated_at = updated_at WHERE user_id = $1", &[Text]);
@@ -36,8 +35,6 @@ const REPLACE_DATA_KEY: Statement = statement(
     "UPDATE onboarding_sessions SET data_key = $3 WHERE user_id = $1 AND data_key = $2",
     &[Text, Text, Text],
 );
-const ANY_WRAPPED_BY: Statement =
-    statement("SELECT 1 FROM onboarding_sessions WHERE substr(data_key, 1, 14) = $1 LIMIT 1", &[Text]);
 const KEEP_DAMAGED_DATA_KEY: Statement = statement(
     "INSERT INTO root_secrets (name, sealed) SELECT 'damaged_data_key_' || CAST(id AS VARCHAR(20)), data_key \
      FROM onboarding_sessions WHERE user_id = $1 ON CONFLICT (name) DO NOTHING",
@@ -55,17 +52,8 @@ const RESTART: Statement = statement(
 );
 
 #[cfg(test)]
-pub(super) const ALL: [Statement; 9] = [
-    FIND,
-    INSERT,
-    TAKE_TURN,
-    INSERT_AND_TAKE_TURN,
-    REPLACE_DATA_KEY,
-    ANY_WRAPPED_BY,
-    KEEP_DAMAGED_DATA_KEY,
-    SET_PROGRESS,
-    RESTART,
-];
+pub(super) const ALL: [Statement; 7] =
+    [FIND, TAKE_TURN, INSERT_AND_TAKE_TURN, REPLACE_DATA_KEY, KEEP_DAMAGED_DATA_KEY, SET_PROGRESS, RESTART];
 
 pub(crate) async fn find(
     connection: &impl Connection,
@@ -73,19 +61,6 @@ pub(crate) async fn find(
 ) -> Result<Option<Session>, StorageError> {
     let rows = connection.query(&FIND, vec![user.as_str().into()]).await?;
     rows.first().map(read).transpose()
-}
-
-/// Makes the row unless it is there, and returns the one that now stands.
-pub(crate) async fn insert_or_find(
-    connection: &impl Connection,
-    user: &UserId,
-    data_key: &str,
-    now: Timestamp,
-) -> Result<Session, StorageError> {
-    connection.execute(&INSERT, vec![user.as_str().into(), data_key.into(), now.into()]).await?;
-    find(connection, user)
-        .await?
-        .ok_or_else(|| StorageError::Unexpected("a session vanished while it was made".into()))
 }
 
 /// Makes other changes of this user wait until the transaction ends; false if the user was never here.
@@ -113,14 +88,6 @@ pub(crate) async fn replace_data_key(
 ) -> Result<(), StorageError> {
     let values = vec![user.as_str().into(), damaged.into(), data_key.into()];
     connection.execute(&REPLACE_DATA_KEY, values).await.map(drop)
-}
-
-/// Whether the sealed form of a data key begins with this, the first 14 characters.
-pub(crate) async fn any_wrapped_by(
-    connection: &impl Connection,
-    sealed_prefix: &str,
-) -> Result<bool, StorageError> {
-    Ok(!connection.query(&ANY_WRAPPED_BY, vec![sealed_prefix.into()]).await?.is_empty())
 }
 
 /// Puts a data key that does not open aside: whoever finds out why may read its keys again.
@@ -159,5 +126,7 @@ fn read(row: &Row) -> Result<Session, StorageError> {
         started_at: row.time(2)?,
         updated_at: row.time(3)?,
         completed_at: row.optional(4, Row::time)?,
+        suspended_at: row.optional(5, Row::time)?,
+        valid_from: row.optional(6, Row::time)?,
     })
 }

@@ -4,19 +4,36 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::deletions::{Removed, Tombstone};
 use super::keys::{self, KeyRow, KeyVersion};
 use super::steps::{self, StepRow};
-use super::{Connection, Database, Statement, StorageError, Value, root_secrets, sessions, statement, users};
+use super::{
+    Connection, Database, Statement, StorageError, Value, audit, deletions, master_keys, rechecks,
+    root_secrets, service_tokens, sessions, statement, users,
+};
 use crate::user::UserId;
 
 mod suite {
     use super::*;
 
     pub(super) async fn every_statement_is_understood(database: Database) {
-        for Statement { sql, parameters } in
-            [&sessions::ALL[..], &users::ALL, &keys::ALL, &steps::ALL, &root_secrets::ALL].concat()
+        for Statement { sql, parameters } in [
+            &sessions::ALL[..],
+            &users::ALL,
+            &keys::ALL,
+            &steps::ALL,
+            &root_secrets::ALL,
+            &master_keys::ALL,
+            &[*master_keys::rewrap_statement()],
+            &service_tokens::ALL,
+            &rechecks::ALL,
+            &deletions::ALL,
+            &audit::ALL,
+            &audit::READING,
+        ]
+        .concat()
         {
-            let used = (1..20).take_while(|n| sql.contains(&format!("${n}"))).count();
+            let used = (1..10_000).take_while(|n| sql.contains(&format!("${n}"))).count();
             assert_eq!(parameters.len(), used, "{sql}");
             let explain: &'static str = Box::leak(format!("EXPLAIN {sql}").into_boxed_str());
             let explained = database.query(&statement(explain, parameters), vec![Value::Null; used]).await;
@@ -45,8 +62,8 @@ mod suite {
     pub(super) async fn a_session_is_made_once_and_keeps_its_data_key(database: Database) {
         let ann = user("ann");
         assert_eq!(sessions::find(&database, &ann).await.unwrap(), None);
-        let first = sessions::insert_or_find(&database, &ann, "wrapped-a", at(0)).await.unwrap();
-        let second = sessions::insert_or_find(&database, &ann, "wrapped-b", at(9)).await.unwrap();
+        let first = insert_or_find(&database, &ann, "wrapped-a", at(0)).await.unwrap();
+        let second = insert_or_find(&database, &ann, "wrapped-b", at(9)).await.unwrap();
         assert_eq!(first, second);
         assert_eq!((first.data_key.as_str(), first.started_at), ("wrapped-a", at(0)));
     }
@@ -172,6 +189,102 @@ mod suite {
         assert_eq!(users::suspended_at(&database, &ann).await.unwrap(), Some(None));
     }
 
+    pub(super) async fn a_deletion_leaves_nothing_but_its_mark(database: Database) {
+        const PUT_ASIDE: Statement =
+            statement("SELECT COUNT(*) FROM root_secrets WHERE name LIKE 'damaged%'", &[]);
+        let (ann, bob) = (user("ann"), user("bob"));
+        for user in [&ann, &bob] {
+            session(&database, user).await;
+            keys::insert(&database, user, &row("gemini", 1)).await.unwrap();
+            keys::insert(&database, user, &row("exa", 1)).await.unwrap();
+            keys::keep_current(&database, user, "gemini", at(5)).await.unwrap();
+            steps::set(&database, user, "keyfold", &step(1)).await.unwrap();
+            sessions::keep_damaged_data_key(&database, user).await.unwrap();
+        }
+        let before = everything_of(&database, &bob).await;
+        assert!(users::suspend(&database, &ann, at(3)).await.unwrap());
+        deletions::bury(&database, &ann, at(10), at(20)).await.unwrap();
+        let removed = deletions::remove_all(&database, &ann).await.unwrap();
+        assert_eq!(removed, Removed { keys: 2, versions: 1, steps: 1, sessions: 1 });
+        assert_eq!(keys::load(&database, &ann).await.unwrap(), None);
+        assert_eq!(everything_of(&database, &bob).await, before);
+        let rows = database.query(&PUT_ASIDE, vec![]).await.unwrap();
+        assert_eq!(rows[0].integer(0).unwrap(), 1, "of bob");
+
+        let mark =
+            |refused_until, suspended_at| Tombstone { deleted_at: at(10), refused_until, suspended_at };
+        assert_eq!(deletions::find(&database, &ann).await.unwrap(), Some(mark(at(20), Some(at(3)))));
+        assert_eq!(deletions::find(&database, &bob).await.unwrap(), None);
+        // A later deletion, by a clock that was set back, refuses no less. A suspension that ended stays ended.
+        session(&database, &ann).await;
+        deletions::bury(&database, &ann, at(10), at(15)).await.unwrap();
+        assert_eq!(deletions::find(&database, &ann).await.unwrap(), Some(mark(at(20), None)));
+    }
+
+    pub(super) async fn who_comes_back_is_as_the_deletion_left_them(database: Database) {
+        let (ann, bob) = (user("ann"), user("bob"));
+        for user in [&ann, &bob] {
+            session(&database, user).await;
+        }
+        assert!(users::suspend(&database, &ann, at(3)).await.unwrap());
+        deletions::bury(&database, &ann, at(10), at(20)).await.unwrap();
+        deletions::remove_all(&database, &ann).await.unwrap();
+        for user in [&ann, &bob] {
+            session(&database, user).await;
+            deletions::take_over(&database, user).await.unwrap();
+        }
+        let found = async |user| {
+            let rows = keys::load(&database, user).await.unwrap().unwrap();
+            let session = sessions::find(&database, user).await.unwrap().unwrap();
+            assert_eq!((rows.valid_from, rows.suspended_at), (session.valid_from, session.suspended_at));
+            (rows.valid_from, rows.suspended_at)
+        };
+        assert_eq!(found(&ann).await, (Some(at(20)), Some(at(3))));
+        assert_eq!(found(&bob).await, (None, None));
+        assert!(deletions::resume(&database, &ann).await.unwrap());
+        assert!(!deletions::resume(&database, &ann).await.unwrap());
+        assert_eq!(deletions::find(&database, &ann).await.unwrap().unwrap().suspended_at, None);
+    }
+
+    pub(super) async fn a_message_is_remembered_once(database: Database) {
+        let remember = async |id| deletions::remember_message(&database, id, at(1)).await.unwrap();
+        assert!(remember("msg_1").await);
+        assert!(!remember("msg_1").await);
+        assert!(remember("msg_2").await);
+        for (id, known) in [("msg_1", true), ("msg_3", false)] {
+            assert_eq!(deletions::knows_message(&database, id).await.unwrap(), known, "{id}");
+        }
+        deletions::forget_messages(&database, at(1)).await.unwrap();
+        assert!(!remember("msg_1").await, "not old enough");
+        deletions::forget_messages(&database, at(2)).await.unwrap();
+        assert!(remember("msg_1").await);
+    }
+
+    pub(super) async fn those_who_have_a_key_of_a_provider_are_found(database: Database) {
+        const REMOVE: Statement = statement(
+            "DELETE FROM api_keys WHERE session_id = (SELECT id FROM onboarding_sessions WHERE user_id = 'dora')",
+            &[],
+        );
+        for id in ["ann", "bob", "carl", "dora"] {
+            session(&database, &user(id)).await;
+        }
+        for (id, provider) in [("ann", "gemini"), ("bob", "exa"), ("carl", "gemini"), ("carl", "exa")] {
+            keys::insert(&database, &user(id), &row(provider, 1)).await.unwrap();
+        }
+        // An earlier version alone counts too.
+        keys::insert(&database, &user("dora"), &row("gemini", 1)).await.unwrap();
+        keys::keep_current(&database, &user("dora"), "gemini", at(5)).await.unwrap();
+        database.execute(&REMOVE, vec![]).await.unwrap();
+        let holders =
+            async |after, limit| deletions::holders(&database, "gemini", after, limit).await.unwrap();
+        assert_eq!(holders("", 9).await, ["ann", "carl", "dora"]);
+        assert_eq!(holders("", 1).await, ["ann"]);
+        assert_eq!(holders("ann", 9).await, ["carl", "dora"]);
+        assert_eq!(holders("dora", 9).await, [""; 0]);
+        assert_eq!(deletions::count_holders(&database, "gemini").await.unwrap(), 3);
+        assert_eq!(deletions::count_holders(&database, "tavily").await.unwrap(), 0);
+    }
+
     pub(super) async fn the_version_before_is_kept_for_a_while(database: Database) {
         let ann = user("ann");
         session(&database, &ann).await;
@@ -222,6 +335,60 @@ mod suite {
         assert!(steps::load(&database, &ann, "alwrity").await.unwrap().is_empty());
     }
 
+    pub(super) async fn data_keys_are_wrapped_anew_only_over_what_was_seen(database: Database) {
+        let users = [user("ann"), user("bob"), user("carl")];
+        for user in &users {
+            session(&database, user).await;
+        }
+        let prefix = "wrapped-by-new";
+        let spans = master_keys::spans(&database).await.unwrap();
+        let [span] = spans[..] else { panic!("{spans:?}") };
+        let found = master_keys::not_wrapped_by(&database, prefix, span).await.unwrap();
+        assert_eq!(found.iter().map(|row| row.user.as_str()).collect::<Vec<_>>(), ["ann", "bob", "carl"]);
+        let anew = |row: &master_keys::WrappedRow, before: &str| master_keys::Rewrapped {
+            id: row.id,
+            before: before.to_owned(),
+            after: format!("{prefix} for {}", row.user),
+        };
+        let rows = vec![anew(&found[0], &found[0].data_key), anew(&found[1], "something else")];
+        assert_eq!(master_keys::rewrap(&database, rows).await.unwrap(), 1);
+        let of = async |user| sessions::find(&database, user).await.unwrap().unwrap().data_key;
+        assert_eq!(of(&users[0]).await, "wrapped-by-new for ann");
+        assert_eq!(
+            (of(&users[1]).await, of(&users[2]).await),
+            (found[1].data_key.clone(), found[2].data_key.clone())
+        );
+        // From where one stopped.
+        let after = (found[1].id, span.1);
+        let left = master_keys::not_wrapped_by(&database, prefix, after).await.unwrap();
+        assert_eq!(left.iter().map(|row| row.user.as_str()).collect::<Vec<_>>(), ["carl"]);
+        let mut alike = master_keys::count(&database, span).await.unwrap();
+        alike.sort_by_key(|alike| alike.count);
+        assert_eq!(alike.iter().map(|alike| alike.count).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!((alike[0].prefix.as_str(), alike[0].sample.as_str()), (prefix, "wrapped-by-new for ann"));
+        assert!(master_keys::put_aside(&database, &found[2], "fresh").await.unwrap());
+        assert_eq!(of(&users[2]).await, "fresh");
+        let again = master_keys::WrappedRow { data_key: "fresh".into(), ..found[2].clone() };
+        assert!(
+            !master_keys::put_aside(&database, &again, "fresher").await.unwrap(),
+            "one lies there already"
+        );
+        assert_eq!(of(&users[2]).await, "fresh");
+        master_keys::announce_all(&database).await.unwrap();
+    }
+
+    pub(super) async fn a_root_secret_is_replaced_and_removed_only_as_it_was_seen(database: Database) {
+        root_secrets::insert_or_find(&database, "x", "first").await.unwrap();
+        let seen = root_secrets::every(&database).await.unwrap().remove(0);
+        assert!(root_secrets::replace(&database, &seen, "second").await.unwrap());
+        assert!(!root_secrets::replace(&database, &seen, "third").await.unwrap());
+        root_secrets::remove(&database, &seen).await.unwrap();
+        assert_eq!(root_secrets::find(&database, "x").await.unwrap().as_deref(), Some("second"));
+        let seen = root_secrets::every(&database).await.unwrap().remove(0);
+        root_secrets::remove(&database, &seen).await.unwrap();
+        assert!(root_secrets::every(&database).await.unwrap().is_empty());
+    }
+
     pub(super) async fn the_first_root_secret_stays(database: Database) {
         assert_eq!(root_secrets::find(&database, "x").await.unwrap(), None);
         assert_eq!(root_secrets::insert_or_find(&database, "x", "first").await.unwrap(), "first");
@@ -257,7 +424,7 @@ mod suite {
         let ann = user("ann");
         for _ in 0..50 {
             let transaction = database.begin().await.unwrap();
-            let writing = sessions::insert_or_find(&transaction, &ann, "w", at(0));
+            let writing = insert_or_find(&transaction, &ann, "w", at(0));
             // Polled once, so the statement is on its way, then dropped with its transaction.
             let _ = tokio::time::timeout(Duration::ZERO, writing).await;
         }
@@ -270,7 +437,7 @@ mod suite {
             statement("INSERT INTO onboarding_sessions (user_id, data_key) VALUES ('bob', 'w')", &[]);
         let ann = user("ann");
         let time: Timestamp = "2026-11-22T16:13:38.270851Z".parse().unwrap();
-        let found = sessions::insert_or_find(&database, &ann, "w", time).await.unwrap();
+        let found = insert_or_find(&database, &ann, "w", time).await.unwrap();
         assert_eq!(found.started_at, time);
         database.execute(&BY_HAND, vec![]).await.unwrap();
         assert!(
@@ -316,7 +483,18 @@ fn step(number: i64) -> StepRow {
 }
 
 async fn session(connection: &impl Connection, user: &UserId) {
-    sessions::insert_or_find(connection, user, "wrapped", at(0)).await.unwrap();
+    insert_or_find(connection, user, "wrapped", at(0)).await.unwrap();
+}
+
+/// A user's row, made unless it is there.
+async fn insert_or_find(
+    connection: &impl Connection,
+    user: &UserId,
+    data_key: &str,
+    now: Timestamp,
+) -> Result<sessions::Session, StorageError> {
+    sessions::insert_and_take_turn(connection, user, data_key, now).await?;
+    Ok(sessions::find(connection, user).await?.unwrap())
 }
 
 async fn everything_of(database: &Database, user: &UserId) -> String {
@@ -356,10 +534,16 @@ macro_rules! suite {
             a_data_key_is_replaced_only_if_it_is_the_damaged_one
             users_come_in_pages_with_their_keys_counted
             a_suspension_keeps_its_beginning
+            a_deletion_leaves_nothing_but_its_mark
+            who_comes_back_is_as_the_deletion_left_them
+            a_message_is_remembered_once
+            those_who_have_a_key_of_a_provider_are_found
             the_version_before_is_kept_for_a_while
             marks_reach_only_the_version_they_are_about
             steps_are_set_and_cleared_per_preset
             the_first_root_secret_stays
+            a_root_secret_is_replaced_and_removed_only_as_it_was_seen
+            data_keys_are_wrapped_anew_only_over_what_was_seen
             a_transaction_that_is_dropped_did_nothing
             nobody_sees_half_a_transaction
             a_statement_given_up_halfway_leaves_the_database_usable

@@ -1,42 +1,55 @@
 //! A way to the server that can break as networks do: nothing arrives any more, and nobody is told.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
+/// What a connection says that wants to hear announcements.
+const LISTEN: &[u8] = b"LISTEN ";
+
 /// Passes connections on to a port of this machine.
 pub(crate) struct Proxy {
     port: u16,
-    is_cut: Arc<std::sync::Mutex<watch::Sender<bool>>>,
+    cut: Arc<std::sync::Mutex<watch::Sender<Cut>>>,
+}
+
+/// Which connections bring nothing any more.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cut {
+    None,
+    /// Those that hear announcements.
+    Listeners,
+    All,
 }
 
 impl Proxy {
     pub(crate) async fn to(server: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let is_cut = Arc::new(std::sync::Mutex::new(watch::Sender::new(false)));
-        let now = Arc::clone(&is_cut);
+        let cut = Arc::new(std::sync::Mutex::new(watch::Sender::new(Cut::None)));
+        let now = Arc::clone(&cut);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let is_cut = now.lock().unwrap().subscribe();
+                let cut = now.lock().unwrap().subscribe();
                 tokio::spawn(async move {
                     let Ok(server) = TcpStream::connect(("127.0.0.1", server)).await else { return };
                     client.set_nodelay(true).unwrap();
                     server.set_nodelay(true).unwrap();
                     let (from_client, to_client) = client.into_split();
                     let (from_server, to_server) = server.into_split();
+                    let listens = AtomicBool::new(false);
                     tokio::join!(
-                        pass(from_client, to_server, is_cut.clone()),
-                        pass(from_server, to_client, is_cut)
+                        pass(from_client, to_server, cut.clone(), &listens),
+                        pass(from_server, to_client, cut, &listens)
                     );
                 });
             }
         });
-        Self { port, is_cut }
+        Self { port, cut }
     }
 
     pub(crate) fn address_of(&self, database: &str) -> String {
@@ -45,22 +58,33 @@ impl Proxy {
 
     /// From now on nothing arrives, in either direction, and no connection ends.
     pub(crate) fn cut(&self) {
-        self.is_cut.lock().unwrap().send_replace(true);
+        self.cut.lock().unwrap().send_replace(Cut::All);
+    }
+
+    /// The same for connections that hear announcements, those to come included.
+    #[allow(dead_code, reason = "another program of tests uses it")]
+    pub(crate) fn cut_listeners(&self) {
+        self.cut.lock().unwrap().send_replace(Cut::Listeners);
     }
 
     /// New connections work again; those that were cut never do.
     pub(crate) fn mend(&self) {
-        *self.is_cut.lock().unwrap() = watch::Sender::new(false);
+        *self.cut.lock().unwrap() = watch::Sender::new(Cut::None);
     }
 }
 
-async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut is_cut: watch::Receiver<bool>) {
+async fn pass(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut cut: watch::Receiver<Cut>,
+    listens: &AtomicBool,
+) {
     let mut bytes = vec![0; 16 * 1024];
+    let is_cut = |cut: &Cut| *cut == Cut::All || (*cut == Cut::Listeners && listens.load(Ordering::SeqCst));
     loop {
         let read = tokio::select! {
             biased;
-            // Also an error: the sender was replaced, which happens after a cut only.
-            () = async { drop(is_cut.wait_for(|cut| *cut).await) } => {
+            () = broken(&mut cut, &is_cut) => {
                 // Both ends are held open.
                 std::future::pending::<()>().await;
                 return;
@@ -73,11 +97,25 @@ async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut is_cut: watch
                 return;
             }
             Ok(count) => {
+                if bytes[..count].windows(LISTEN.len()).any(|window| window == LISTEN) {
+                    listens.store(true, Ordering::SeqCst);
+                    if is_cut(&cut.borrow()) {
+                        continue;
+                    }
+                }
                 if to.write_all(&bytes[..count]).await.is_err() {
                     return;
                 }
             }
         }
+    }
+}
+
+/// Returns when this connection is cut. Mending, which replaces the sender, does not help one that was cut, and does
+/// not harm another.
+async fn broken(cut: &mut watch::Receiver<Cut>, is_cut: &impl Fn(&Cut) -> bool) {
+    if cut.wait_for(is_cut).await.is_err() && !is_cut(&cut.borrow()) {
+        std::future::pending::<()>().await;
     }
 }
 

@@ -3,15 +3,18 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use keyfold::auth::AuthenticatedUser;
+use keyfold::limit::Class;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::app::App;
-use crate::current_user::CurrentUser;
+use crate::caller::Caller;
+use crate::current_user::{ByKeys, CountedUser, CurrentUser};
 use crate::json_body::{JsonBody, SecretText};
 use crate::problem::Problem;
+use crate::rate_limit::count;
 use crate::routes::key_view::VerdictView;
 use crate::routes::keys::parse_key;
 
@@ -82,7 +85,7 @@ pub(crate) async fn list_for_onboarding(
 ))]
 pub(crate) async fn save(
     State(app): State<App>,
-    CurrentUser(user): CurrentUser,
+    CountedUser(user, ..): CountedUser<ByKeys>,
     JsonBody(body): JsonBody<SaveOnboardingKey>,
 ) -> Result<Json<KeySaved>, Problem> {
     let provider = app.keyfold.provider(&body.provider)?;
@@ -101,8 +104,9 @@ pub(crate) async fn save(
 pub(crate) async fn validate_all(
     State(app): State<App>,
     CurrentUser(user): CurrentUser,
+    Extension(caller): Extension<Caller>,
 ) -> Result<Json<ValidationResults>, Problem> {
-    validated(&app, &user).await
+    validated(&app, &user, &caller).await
 }
 
 /// Asks every provider about the stored keys.
@@ -110,8 +114,9 @@ pub(crate) async fn validate_all(
 pub(crate) async fn validate_all_posted(
     State(app): State<App>,
     CurrentUser(user): CurrentUser,
+    Extension(caller): Extension<Caller>,
 ) -> Result<Json<ValidationResults>, Problem> {
-    validated(&app, &user).await
+    validated(&app, &user, &caller).await
 }
 
 async fn masked(app: &App, user: &AuthenticatedUser) -> Result<Json<MaskedKeys>, Problem> {
@@ -125,9 +130,17 @@ async fn masked(app: &App, user: &AuthenticatedUser) -> Result<Json<MaskedKeys>,
     }))
 }
 
-async fn validated(app: &App, user: &AuthenticatedUser) -> Result<Json<ValidationResults>, Problem> {
+/// Counts as many requests as there are keys.
+async fn validated(
+    app: &App,
+    user: &AuthenticatedUser,
+    caller: &Caller,
+) -> Result<Json<ValidationResults>, Problem> {
     let keys = app.keyfold.keys_of(user).await?;
-    let checks = keys.list()?.into_iter().map(|record| {
+    let records = keys.list()?;
+    let cost = u32::try_from(records.len()).unwrap_or(u32::MAX).max(1);
+    count(app, caller, user, Class::Keys, cost).await?;
+    let checks = records.into_iter().map(|record| {
         let keys = &keys;
         async move {
             let provider = app.keyfold.provider(record.provider.as_str())?;

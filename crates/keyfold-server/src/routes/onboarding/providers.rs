@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::app::App;
-use crate::current_user::CurrentUser;
+use crate::current_user::{ByKeys, CountedUser, CurrentUser};
 use crate::json_body::{OptionalJsonBody, PathPart, SecretText};
 use crate::problem::Problem;
 use crate::routes::keys::ask;
@@ -95,7 +95,7 @@ pub(crate) async fn one(
 ))]
 pub(crate) async fn validate(
     State(app): State<App>,
-    CurrentUser(user): CurrentUser,
+    CountedUser(user, ..): CountedUser<ByKeys>,
     PathPart(provider): PathPart<String>,
     OptionalJsonBody(body): OptionalJsonBody<ValidateOnboardingKey>,
 ) -> Result<Json<Validated>, Problem> {

@@ -1,16 +1,19 @@
 //! One step at a time.
 
 use axum::Json;
-use axum::extract::State;
-use keyfold::onboarding::{Step, StepStatus};
+use axum::extract::{Extension, State};
+use keyfold::limit::Class;
+use keyfold::onboarding::{KEYS_STEP, Step, StepStatus};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::app::App;
+use crate::caller::Caller;
 use crate::current_user::CurrentUser;
 use crate::json_body::{OptionalJsonBody, PathPart};
 use crate::problem::Problem;
+use crate::rate_limit::count;
 
 #[derive(Serialize, ToSchema)]
 pub(crate) struct StepView {
@@ -106,6 +109,7 @@ pub(crate) async fn access(
 pub(crate) async fn complete(
     State(app): State<App>,
     CurrentUser(user): CurrentUser,
+    Extension(caller): Extension<Caller>,
     PathPart(number): PathPart<u32>,
     OptionalJsonBody(body): OptionalJsonBody<CompleteStep>,
 ) -> Result<Json<StepCompleted>, Problem> {
@@ -115,6 +119,10 @@ pub(crate) async fn complete(
             "is not empty: the step has errors of its own; correct them first",
         ));
     }
+    if number == KEYS_STEP {
+        // Each key is checked.
+        count(&app, &caller, &user, Class::Keys, given_keys(body.data.as_ref())).await?;
+    }
     let (step, warnings) = app.keyfold.onboarding(&user).await?.complete_step(number, body.data).await?;
     Ok(Json(StepCompleted {
         message: format!("Step {number} is complete"),
@@ -122,6 +130,14 @@ pub(crate) async fn complete(
         data: step.data,
         warnings: warnings.iter().map(ToString::to_string).collect(),
     }))
+}
+
+/// How many keys this has; an empty field of a form is none.
+fn given_keys(data: Option<&Value>) -> u32 {
+    let keys = data.and_then(|data| data.get("api_keys")).and_then(Value::as_object);
+    let given = keys.into_iter().flat_map(Map::values);
+    let count = given.filter(|key| key.as_str().is_none_or(|key| !key.trim().is_empty())).count();
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 /// Passes over an optional step.

@@ -21,6 +21,7 @@ pub use address::PostgresAddress;
 pub(super) use pool::MOST_CONNECTIONS;
 pub use pool::PoolState;
 use pool::{Connections, Lease};
+pub(crate) use tls::any_certificate;
 
 use super::changes::Changes;
 use super::{Kind, Row, Statement, StorageError, Value};

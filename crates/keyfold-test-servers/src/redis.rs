@@ -1,0 +1,158 @@
+//! Redis, or Valkey.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+
+/// Does what its standard input tells it, line by line. When that closes, with the test run at the latest, it ends
+/// the server and removes its files.
+const SCRIPT: &str = r#"
+set -eu
+program=$(command -v redis-server || command -v valkey-server) || {
+    echo "neither redis-server nor valkey-server is installed" >&2
+    exit 1
+}
+folder=$(mktemp -d)
+cd "$folder"
+
+start() {
+    : >log
+    # shellcheck disable=SC2086 # options, word by word
+    "$program" --bind 127.0.0.1 --port "$SERVER_PORT" --save '' --appendonly no $SERVER_OPTIONS >>log 2>&1 &
+    server=$!
+    until grep -q 'Ready to accept connections' log; do
+        kill -0 "$server" 2>/dev/null || { cat log >&2; exit 1; }
+        sleep 0.02
+    done
+}
+end() {
+    kill -KILL "$server" 2>/dev/null || true
+    wait "$server" 2>/dev/null || true
+}
+
+start
+echo started
+while read -r order; do
+    case $order in
+        start) start ;;
+        kill) end ;;
+        pause) kill -STOP "$server" ;;
+        resume) kill -CONT "$server" ;;
+    esac
+    echo done
+done
+end
+rm -rf "$folder"
+"#;
+
+/// A server with a port of its own on 127.0.0.1, which forgets everything when it ends.
+#[derive(Debug)]
+pub struct RedisServer {
+    port: u16,
+    script: Mutex<Script>,
+}
+
+#[derive(Debug)]
+struct Script {
+    process: Child,
+    orders: Option<ChildStdin>,
+    answers: BufReader<ChildStdout>,
+}
+
+impl RedisServer {
+    /// Starts one with these further options (`--name value`).
+    ///
+    /// # Panics
+    /// If it does not start, with what it said.
+    pub fn start(options: &[&str]) -> Self {
+        let port = free_port();
+        let mut process = Command::new("sh")
+            .args(["-c", SCRIPT])
+            .env("SERVER_PORT", port.to_string())
+            .env("SERVER_OPTIONS", options.join(" "))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut answers = BufReader::new(process.stdout.take().unwrap());
+        let mut started = String::new();
+        answers.read_line(&mut started).unwrap();
+        if started.is_empty() {
+            let told = std::io::read_to_string(process.stderr.take().unwrap()).unwrap();
+            panic!("Redis did not start; run `make test`, which installs it\n{told}");
+        }
+        // Nobody reads what it says from here on, and a full pipe would hold it up.
+        let mut told = process.stderr.take().unwrap();
+        std::thread::spawn(move || std::io::copy(&mut told, &mut std::io::sink()));
+        let orders = process.stdin.take();
+        Self { port, script: Mutex::new(Script { process, orders, answers }) }
+    }
+
+    /// The port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its address.
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Ends it at once; connections break, and what it knew is gone.
+    pub fn kill(&self) {
+        self.order("kill");
+    }
+
+    /// Starts a killed one again on the same port.
+    pub fn start_again(&self) {
+        self.order("start");
+    }
+
+    /// From now on it does nothing, and its connections stay open.
+    pub fn pause(&self) {
+        self.order("pause");
+    }
+
+    /// Goes on after a pause.
+    pub fn resume(&self) {
+        self.order("resume");
+    }
+
+    /// What it answers to a command, as it stands in its protocol.
+    ///
+    /// # Panics
+    /// If it does not answer.
+    pub fn ask(&self, command: &str) -> String {
+        let mut connection = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        write!(connection, "{command}\r\nQUIT\r\n").unwrap();
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    fn order(&self, order: &str) {
+        let mut script = self.script.lock().unwrap_or_else(PoisonError::into_inner);
+        writeln!(script.orders.as_mut().unwrap(), "{order}").unwrap();
+        let mut answer = String::new();
+        script.answers.read_line(&mut answer).unwrap();
+        assert_eq!(answer, "done\n", "Redis did not {order}");
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        let script = self.script.get_mut().unwrap_or_else(PoisonError::into_inner);
+        drop(script.orders.take());
+        let _ = script.process.wait();
+    }
+}
+
+/// A port on 127.0.0.1 that nobody uses now.
+///
+/// # Panics
+/// If there is none.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}

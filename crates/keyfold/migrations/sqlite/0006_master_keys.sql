@@ -1,0 +1,1 @@
+-- Names of root secrets may be as long as they like; there are no replicas to announce anything to.

@@ -1,0 +1,578 @@
+//! `audit_events` and `audit_writers`: rows are only added, and the head of the writer's chain moves with them.
+
+use std::fmt::Write as _;
+use std::sync::LazyLock;
+
+use jiff::Timestamp;
+
+use super::Kind::{Integer, Text, Time};
+use super::{Connection, Database, Kind, Row, Statement, StorageError, Value, statement};
+
+/// A row of the log. Hashes and signatures are 64 hex digits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AuditRow {
+    /// Given by the database: 0 before that. Ascends with `seq` within a writer.
+    pub(crate) id: i64,
+    pub(crate) at: Timestamp,
+    pub(crate) user: Option<String>,
+    pub(crate) actor: String,
+    pub(crate) action: String,
+    pub(crate) provider: Option<String>,
+    pub(crate) outcome: String,
+    pub(crate) request_id: Option<String>,
+    pub(crate) writer: i64,
+    /// Consecutive from 1 within a writer.
+    pub(crate) seq: i64,
+    pub(crate) key_version: Option<i64>,
+    pub(crate) fingerprint: Option<String>,
+    pub(crate) call_id: Option<String>,
+    pub(crate) purpose: Option<String>,
+    pub(crate) provider_status: Option<i64>,
+    pub(crate) duration_ms: Option<i64>,
+    pub(crate) address: Option<String>,
+    pub(crate) note: Option<String>,
+    /// Over all of the above but `id`, `writer` and `seq`, as it was when the row was made.
+    pub(crate) content_hash: String,
+    /// Over writer, seq, the hash of the row before, and `content_hash`.
+    pub(crate) hash: String,
+    /// Set when the row was made anonymous; signs what is left of it.
+    pub(crate) erased: Option<String>,
+}
+
+/// A writer: the signed head of its chain, and the signed place where the chain now begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Writer {
+    pub(crate) id: i64,
+    /// The oldest row that is kept; 1 until retention moved it.
+    pub(crate) first_seq: i64,
+    /// The hash of the row before that; 64 zeros until retention moved it.
+    pub(crate) first_previous: String,
+    pub(crate) first_signature: String,
+    /// The newest row; `first_seq - 1` if there is none.
+    pub(crate) last_seq: i64,
+    /// Its hash; `first_previous` if there is none.
+    pub(crate) last_hash: String,
+    /// Its time; the time the writer was made if there is none.
+    pub(crate) last_at: Timestamp,
+    /// The number of the last line of the writer's spool that is in the log; 0 for one without a spool.
+    pub(crate) spooled: i64,
+    pub(crate) last_signature: String,
+}
+
+/// The columns of [`AuditRow`], in the order that [`read_row`] expects.
+macro_rules! columns {
+    () => {
+        "id, at, user_id, actor, action, provider, outcome, request_id, writer, seq, key_version, fingerprint, \
+         call_id, purpose, provider_status, duration_ms, address, note, content_hash, hash, erased"
+    };
+}
+#[cfg(test)]
+pub(crate) use columns;
+
+/// Rows of one `INSERT`; what is left of a batch goes in by the smaller ones.
+const SIZES: [usize; 3] = [128, 16, 1];
+/// What [`INSERT_BEGIN`] names; the rest is given by the database, or comes later.
+const INSERTED: [Kind; 19] = [
+    Time, Text, Text, Text, Text, Text, Text, Integer, Integer, Integer, Text, Text, Text, Integer, Integer,
+    Text, Text, Text, Text,
+];
+const INSERT_BEGIN: &str = "INSERT INTO audit_events (at, user_id, actor, action, provider, outcome, \
+     request_id, writer, seq, key_version, fingerprint, call_id, purpose, provider_status, duration_ms, address, \
+     note, content_hash, hash) VALUES ";
+const INSERT_END: &str = " RETURNING id";
+
+const NEXT_WRITER: Statement = statement("SELECT COALESCE(MAX(id), 0) + 1 FROM audit_writers", &[]);
+const INSERT_WRITER: Statement = statement(
+    "INSERT INTO audit_writers (id, first_seq, first_previous, first_signature, last_seq, last_hash, last_at, \
+     spooled, last_signature) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+    &[Integer, Integer, Text, Text, Integer, Text, Time, Integer, Text],
+);
+const WRITER: Statement = statement(
+    "SELECT id, first_seq, first_previous, first_signature, last_seq, last_hash, last_at, spooled, last_signature \
+     FROM audit_writers WHERE id = $1",
+    &[Integer],
+);
+const ADVANCE: Statement = statement(
+    "UPDATE audit_writers SET last_seq = $3, last_hash = $4, last_at = $5, spooled = $6, last_signature = $7 \
+     WHERE id = $1 AND last_seq = $2",
+    &[Integer, Integer, Integer, Text, Time, Integer, Text],
+);
+/// PostgreSQL only.
+const MAKE_PARTITIONS: Statement = statement("SELECT keyfold_audit_partitions($1)", &[Time]);
+
+#[cfg(test)]
+pub(super) const ALL: [Statement; 4] = [NEXT_WRITER, INSERT_WRITER, WRITER, ADVANCE];
+
+/// One `INSERT` of that many rows.
+fn insert_statement(rows: usize) -> Statement {
+    let mut sql = String::from(INSERT_BEGIN);
+    for row in 0..rows {
+        sql.push_str(if row == 0 { "(" } else { ", (" });
+        for column in 1..=INSERTED.len() {
+            let comma = if column == 1 { "" } else { ", " };
+            // Writing into a string cannot fail.
+            let _ = write!(sql, "{comma}${}", row * INSERTED.len() + column);
+        }
+        sql.push(')');
+    }
+    sql.push_str(INSERT_END);
+    // Once per process and size.
+    statement(sql.leak(), INSERTED.repeat(rows).leak())
+}
+
+/// Adds these rows, in this order, and tells them their ids.
+pub(crate) async fn insert(connection: &impl Connection, rows: &mut [AuditRow]) -> Result<(), StorageError> {
+    static STATEMENTS: LazyLock<[Statement; 3]> = LazyLock::new(|| SIZES.map(insert_statement));
+    let mut rest = rows;
+    for (size, statement) in SIZES.iter().zip(STATEMENTS.iter()) {
+        while rest.len() >= *size {
+            let (now, later) = rest.split_at_mut(*size);
+            let values = now.iter().flat_map(values_of).collect();
+            let added = connection.query(statement, values).await?;
+            let mut ids = added.iter().map(|row| row.integer(0)).collect::<Result<Vec<_>, _>>()?;
+            if ids.len() != *size {
+                return Err(StorageError::Unexpected(format!(
+                    "{} audit rows were added, not {size}",
+                    ids.len()
+                )));
+            }
+            // They are given in the order of the rows, and may be told in any.
+            ids.sort_unstable();
+            now.iter_mut().zip(ids).for_each(|(row, id)| row.id = id);
+            rest = later;
+        }
+    }
+    Ok(())
+}
+
+fn values_of(row: &AuditRow) -> [Value; INSERTED.len()] {
+    [
+        row.at.into(),
+        row.user.as_deref().into(),
+        row.actor.as_str().into(),
+        row.action.as_str().into(),
+        row.provider.as_deref().into(),
+        row.outcome.as_str().into(),
+        row.request_id.as_deref().into(),
+        row.writer.into(),
+        row.seq.into(),
+        row.key_version.into(),
+        row.fingerprint.as_deref().into(),
+        row.call_id.as_deref().into(),
+        row.purpose.as_deref().into(),
+        row.provider_status.into(),
+        row.duration_ms.into(),
+        row.address.as_deref().into(),
+        row.note.as_deref().into(),
+        row.content_hash.as_str().into(),
+        row.hash.as_str().into(),
+    ]
+}
+
+/// The id that the next writer gets. The caller holds the turn for it (`root_secrets::take_turn`).
+pub(crate) async fn next_writer(transaction: &impl Connection) -> Result<i64, StorageError> {
+    let rows = transaction.query(&NEXT_WRITER, vec![]).await?;
+    rows.first().map_or(Ok(1), |row| row.integer(0))
+}
+
+pub(crate) async fn insert_writer(connection: &impl Connection, writer: &Writer) -> Result<(), StorageError> {
+    let values = vec![
+        writer.id.into(),
+        writer.first_seq.into(),
+        writer.first_previous.as_str().into(),
+        writer.first_signature.as_str().into(),
+        writer.last_seq.into(),
+        writer.last_hash.as_str().into(),
+        writer.last_at.into(),
+        writer.spooled.into(),
+        writer.last_signature.as_str().into(),
+    ];
+    connection.execute(&INSERT_WRITER, values).await.map(drop)
+}
+
+pub(crate) async fn writer(connection: &impl Connection, id: i64) -> Result<Option<Writer>, StorageError> {
+    let rows = connection.query(&WRITER, vec![id.into()]).await?;
+    rows.first().map(read_writer).transpose()
+}
+
+/// Moves the head of a chain, if it is still where it was.
+///
+/// # Errors
+/// [`StorageError::Conflict`] if it is not.
+pub(crate) async fn advance(
+    connection: &impl Connection,
+    before_seq: i64,
+    head: &Writer,
+) -> Result<(), StorageError> {
+    let values = vec![
+        head.id.into(),
+        before_seq.into(),
+        head.last_seq.into(),
+        head.last_hash.as_str().into(),
+        head.last_at.into(),
+        head.spooled.into(),
+        head.last_signature.as_str().into(),
+    ];
+    if connection.execute(&ADVANCE, values).await? == 1 { Ok(()) } else { Err(StorageError::Conflict) }
+}
+
+/// Makes partitions ahead, where there are any.
+pub(crate) async fn make_partitions(database: &Database, now: Timestamp) -> Result<(), StorageError> {
+    match database {
+        Database::Sqlite(_) => Ok(()),
+        Database::Postgres(_) => database.query(&MAKE_PARTITIONS, vec![now.into()]).await.map(drop),
+    }
+}
+
+pub(crate) fn read_writer(row: &Row) -> Result<Writer, StorageError> {
+    Ok(Writer {
+        id: row.integer(0)?,
+        first_seq: row.integer(1)?,
+        first_previous: row.text(2)?.to_owned(),
+        first_signature: row.text(3)?.to_owned(),
+        last_seq: row.integer(4)?,
+        last_hash: row.text(5)?.to_owned(),
+        last_at: row.time(6)?,
+        spooled: row.integer(7)?,
+        last_signature: row.text(8)?.to_owned(),
+    })
+}
+
+/// Reads a row of `SELECT` [`columns!`].
+pub(crate) fn read_row(row: &Row) -> Result<AuditRow, StorageError> {
+    let text = |column| row.text(column).map(str::to_owned);
+    let optional = |column| row.optional(column, |row, column| row.text(column).map(str::to_owned));
+    Ok(AuditRow {
+        id: row.integer(0)?,
+        at: row.time(1)?,
+        user: optional(2)?,
+        actor: text(3)?,
+        action: text(4)?,
+        provider: optional(5)?,
+        outcome: text(6)?,
+        request_id: optional(7)?,
+        writer: row.integer(8)?,
+        seq: row.integer(9)?,
+        key_version: row.optional(10, Row::integer)?,
+        fingerprint: optional(11)?,
+        call_id: optional(12)?,
+        purpose: optional(13)?,
+        provider_status: row.optional(14, Row::integer)?,
+        duration_ms: row.optional(15, Row::integer)?,
+        address: optional(16)?,
+        note: optional(17)?,
+        content_hash: text(18)?,
+        hash: text(19)?,
+        erased: optional(20)?,
+    })
+}
+
+// What the readers of the log ask for stands below.
+
+const WRITERS: Statement = statement(
+    "SELECT id, first_seq, first_previous, first_signature, last_seq, last_hash, last_at, spooled, last_signature \
+     FROM audit_writers WHERE id > $1 ORDER BY id LIMIT $2",
+    &[Integer, Integer],
+);
+const CHAINS: Statement = statement(
+    concat!(
+        "SELECT ",
+        columns!(),
+        " FROM audit_events WHERE (writer, seq) >= ($1, $2) ORDER BY writer, seq LIMIT $3"
+    ),
+    &[Integer, Integer, Integer],
+);
+/// SQLite only, where a column may hold anything.
+const OUT_OF_PLACE: Statement = statement(
+    "SELECT id FROM audit_events WHERE typeof(writer) <> 'integer' OR typeof(seq) <> 'integer' LIMIT $1",
+    &[Integer],
+);
+/// SQLite only, likewise.
+const PLACES: Statement = statement(
+    "SELECT id, writer, seq FROM audit_events WHERE (writer, seq) >= ($1, $2) AND typeof(writer) = 'integer' \
+     AND typeof(seq) = 'integer' ORDER BY writer, seq LIMIT $3",
+    &[Integer, Integer, Integer],
+);
+const AFTER: Statement = statement(
+    concat!(
+        "SELECT ",
+        columns!(),
+        " FROM audit_events WHERE at >= $1 AND (at, id) > ($1, $2) AND at < $3 ORDER BY at, id LIMIT $4"
+    ),
+    &[Time, Integer, Time, Integer],
+);
+const AFTER_OF_USER: Statement = statement(
+    concat!(
+        "SELECT ",
+        columns!(),
+        " FROM audit_events WHERE user_id = $1 AND at >= $2 AND (at, id) > ($2, $3) AND at < $4 \
+         ORDER BY at, id LIMIT $5"
+    ),
+    &[Text, Time, Integer, Time, Integer],
+);
+const BEFORE: Statement = statement(
+    concat!(
+        "SELECT ",
+        columns!(),
+        " FROM audit_events WHERE at <= $1 AND (at, id) < ($1, $2) ORDER BY at DESC, id DESC LIMIT $3"
+    ),
+    &[Time, Integer, Integer],
+);
+const BEFORE_OF_USER: Statement = statement(
+    concat!(
+        "SELECT ",
+        columns!(),
+        " FROM audit_events WHERE user_id = $1 AND at <= $2 AND (at, id) < ($2, $3) \
+         ORDER BY at DESC, id DESC LIMIT $4"
+    ),
+    &[Text, Time, Integer, Integer],
+);
+const ENDS: Statement = statement(
+    "SELECT id, last_seq FROM audit_writers WHERE id > $1 ORDER BY id LIMIT $2",
+    &[Integer, Integer],
+);
+const FIRST_AT: Statement =
+    statement("SELECT at FROM audit_events WHERE at < $1 ORDER BY at LIMIT 1", &[Time]);
+const NTH_AT: Statement = statement(
+    "SELECT at FROM audit_events WHERE at >= $1 AND at < $2 ORDER BY at LIMIT 1 OFFSET $3",
+    &[Time, Time, Integer],
+);
+const LAST_OF_WRITERS: Statement = statement(
+    "SELECT writer, MAX(seq) FROM audit_events WHERE at >= $1 AND at < $2 GROUP BY writer ORDER BY writer",
+    &[Time, Time],
+);
+const MOVE_BEGINNING: Statement = statement(
+    "UPDATE audit_writers SET first_seq = $3, first_previous = $4, first_signature = $5 \
+     WHERE id = $1 AND first_seq = $2",
+    &[Integer, Integer, Integer, Text, Text],
+);
+const REMOVE_PRUNED: Statement = statement(
+    "DELETE FROM audit_events WHERE at < $1 AND id IN (SELECT e.id FROM audit_events e \
+     JOIN audit_writers w ON w.id = e.writer WHERE e.at < $1 AND e.seq < w.first_seq ORDER BY e.at LIMIT $2)",
+    &[Time, Integer],
+);
+/// PostgreSQL only.
+const DROP_PARTITIONS: Statement = statement("SELECT keyfold_audit_drop_partitions($1)", &[Time]);
+const DELETED_USERS: Statement = statement(
+    "SELECT user_id, deleted_at FROM deleted_users WHERE deleted_at < $1 AND (deleted_at, user_id) > ($2, $3) \
+     ORDER BY deleted_at, user_id LIMIT $4",
+    &[Time, Time, Text, Integer],
+);
+const ERASE: Statement = statement(
+    "UPDATE audit_events SET user_id = NULL, actor = $4, request_id = NULL, fingerprint = NULL, address = NULL, \
+     note = NULL, erased = $5 WHERE writer = $1 AND seq = $2 AND at = $3 AND erased IS NULL",
+    &[Integer, Integer, Time, Text, Text],
+);
+
+#[cfg(test)]
+pub(super) const READING: [Statement; 14] = [
+    WRITERS,
+    CHAINS,
+    AFTER,
+    AFTER_OF_USER,
+    BEFORE,
+    BEFORE_OF_USER,
+    ENDS,
+    FIRST_AT,
+    NTH_AT,
+    LAST_OF_WRITERS,
+    MOVE_BEGINNING,
+    REMOVE_PRUNED,
+    DELETED_USERS,
+    ERASE,
+];
+
+/// Writers that are read at once.
+const WRITERS_PAGE: i64 = 1000;
+
+/// All writers, in the order of their ids.
+pub(crate) async fn writers(connection: &impl Connection) -> Result<Vec<Writer>, StorageError> {
+    let mut found: Vec<Writer> = vec![];
+    loop {
+        let after = found.last().map_or(i64::MIN, |writer| writer.id);
+        let rows = connection.query(&WRITERS, vec![after.into(), WRITERS_PAGE.into()]).await?;
+        let is_last = rows.len() < usize::try_from(WRITERS_PAGE).unwrap_or(usize::MAX);
+        for row in &rows {
+            found.push(read_writer(row)?);
+        }
+        if is_last {
+            return Ok(found);
+        }
+    }
+}
+
+/// How far each chain goes: writer and last `seq`.
+pub(crate) async fn ends(connection: &impl Connection) -> Result<Vec<(i64, i64)>, StorageError> {
+    let mut found: Vec<(i64, i64)> = vec![];
+    loop {
+        let after = found.last().map_or(i64::MIN, |(writer, _)| *writer);
+        let rows = connection.query(&ENDS, vec![after.into(), WRITERS_PAGE.into()]).await?;
+        let is_last = rows.len() < usize::try_from(WRITERS_PAGE).unwrap_or(usize::MAX);
+        for row in &rows {
+            found.push((row.integer(0)?, row.integer(1)?));
+        }
+        if is_last {
+            return Ok(found);
+        }
+    }
+}
+
+/// The rows from this place on, in the order of writers and their chains; as they are, readable or not.
+pub(crate) async fn chains(
+    connection: &impl Connection,
+    (writer, seq): (i64, i64),
+    limit: i64,
+) -> Result<Vec<Row>, StorageError> {
+    connection.query(&CHAINS, vec![writer.into(), seq.into(), limit.into()]).await
+}
+
+/// Ids of rows whose writer or `seq` is no number, so that no chain has them.
+pub(crate) async fn out_of_place(database: &Database, limit: i64) -> Result<Vec<i64>, StorageError> {
+    match database {
+        Database::Postgres(_) => Ok(vec![]),
+        Database::Sqlite(_) => {
+            let rows = database.query(&OUT_OF_PLACE, vec![limit.into()]).await?;
+            rows.iter().map(|row| row.integer(0)).collect()
+        }
+    }
+}
+
+/// Id, writer and `seq` of the rows that [`chains`] reads, where one of them cannot be read at all: a column of SQLite
+/// may hold anything.
+pub(crate) async fn places(
+    connection: &impl Connection,
+    (writer, seq): (i64, i64),
+    limit: i64,
+) -> Result<Vec<(i64, i64, i64)>, StorageError> {
+    let rows = connection.query(&PLACES, vec![writer.into(), seq.into(), limit.into()]).await?;
+    rows.iter().map(|row| Ok((row.integer(0)?, row.integer(1)?, row.integer(2)?))).collect()
+}
+
+/// A place in the order of times.
+pub(crate) type TimeAndId = (Timestamp, i64);
+
+/// The rows after this place and before this time, the oldest first.
+pub(crate) async fn after(
+    connection: &impl Connection,
+    user: Option<&str>,
+    (at, id): TimeAndId,
+    until: Timestamp,
+    limit: i64,
+) -> Result<Vec<AuditRow>, StorageError> {
+    let place = [at.into(), id.into(), until.into(), limit.into()];
+    of_whom(connection, user, (&AFTER, &AFTER_OF_USER), place).await
+}
+
+/// The rows before this place, the newest first.
+pub(crate) async fn before(
+    connection: &impl Connection,
+    user: Option<&str>,
+    (at, id): TimeAndId,
+    limit: i64,
+) -> Result<Vec<AuditRow>, StorageError> {
+    of_whom(connection, user, (&BEFORE, &BEFORE_OF_USER), [at.into(), id.into(), limit.into()]).await
+}
+
+async fn of_whom(
+    connection: &impl Connection,
+    user: Option<&str>,
+    (of_all, of_user): (&Statement, &Statement),
+    values: impl IntoIterator<Item = Value>,
+) -> Result<Vec<AuditRow>, StorageError> {
+    let rows = match user {
+        None => connection.query(of_all, values.into_iter().collect()).await?,
+        Some(user) => connection.query(of_user, [user.into()].into_iter().chain(values).collect()).await?,
+    };
+    rows.iter().map(read_row).collect()
+}
+
+/// The time of the oldest row before this time.
+pub(crate) async fn first_at(
+    connection: &impl Connection,
+    before: Timestamp,
+) -> Result<Option<Timestamp>, StorageError> {
+    let rows = connection.query(&FIRST_AT, vec![before.into()]).await?;
+    rows.first().map(|row| row.time(0)).transpose()
+}
+
+/// The time of the `n`-th row (from 0) of this time.
+pub(crate) async fn nth_at(
+    connection: &impl Connection,
+    from: Timestamp,
+    until: Timestamp,
+    n: i64,
+) -> Result<Option<Timestamp>, StorageError> {
+    let rows = connection.query(&NTH_AT, vec![from.into(), until.into(), n.into()]).await?;
+    rows.first().map(|row| row.time(0)).transpose()
+}
+
+/// Each writer's last `seq` of this time.
+pub(crate) async fn last_of_writers(
+    connection: &impl Connection,
+    from: Timestamp,
+    until: Timestamp,
+) -> Result<Vec<(i64, i64)>, StorageError> {
+    let rows = connection.query(&LAST_OF_WRITERS, vec![from.into(), until.into()]).await?;
+    rows.iter().map(|row| Ok((row.integer(0)?, row.integer(1)?))).collect()
+}
+
+/// Moves the beginning of a chain, if it is still where it was; false if not.
+pub(crate) async fn move_beginning(
+    connection: &impl Connection,
+    before_seq: i64,
+    writer: &Writer,
+) -> Result<bool, StorageError> {
+    let values = vec![
+        writer.id.into(),
+        before_seq.into(),
+        writer.first_seq.into(),
+        writer.first_previous.as_str().into(),
+        writer.first_signature.as_str().into(),
+    ];
+    Ok(connection.execute(&MOVE_BEGINNING, values).await? == 1)
+}
+
+/// Removes rows of before this time that stand before the beginnings of their chains, at most so many.
+pub(crate) async fn remove_pruned(
+    connection: &impl Connection,
+    before: Timestamp,
+    limit: i64,
+) -> Result<u64, StorageError> {
+    connection.execute(&REMOVE_PRUNED, vec![before.into(), limit.into()]).await
+}
+
+/// Drops the partitions of months that were over before this time and have only rows from before the beginnings of
+/// their chains; says how many.
+pub(crate) async fn drop_partitions(database: &Database, before: Timestamp) -> Result<i64, StorageError> {
+    match database {
+        Database::Sqlite(_) => Ok(0),
+        Database::Postgres(_) => {
+            let rows = database.query(&DROP_PARTITIONS, vec![before.into()]).await?;
+            rows.first().map_or(Ok(0), |row| row.integer(0))
+        }
+    }
+}
+
+/// Users who were deleted before this time, and when, in the order of that; after the one given.
+pub(crate) async fn deleted_users(
+    connection: &impl Connection,
+    before: Timestamp,
+    after: (Timestamp, &str),
+    limit: i64,
+) -> Result<Vec<(String, Timestamp)>, StorageError> {
+    let values = vec![before.into(), after.0.into(), after.1.into(), limit.into()];
+    let rows = connection.query(&DELETED_USERS, values).await?;
+    rows.iter().map(|row| Ok((row.text(0)?.to_owned(), row.time(1)?))).collect()
+}
+
+/// Makes a row anonymous; `erased` has what is left of it.
+pub(crate) async fn erase(connection: &impl Connection, erased: &AuditRow) -> Result<bool, StorageError> {
+    let values = vec![
+        erased.writer.into(),
+        erased.seq.into(),
+        erased.at.into(),
+        erased.actor.as_str().into(),
+        erased.erased.as_deref().into(),
+    ];
+    Ok(connection.execute(&ERASE, values).await? == 1)
+}
