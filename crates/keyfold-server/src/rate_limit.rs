@@ -57,7 +57,14 @@ pub(crate) fn open_stream(
 /// Asked after the credential was looked at: a good one is never refused for what others do behind its address, and
 /// keys that sign tokens cannot be guessed.
 pub(crate) async fn of_stranger(app: &App, parts: &Parts, problem: Problem) -> Problem {
-    let Some(caller) = parts.extensions.get::<Caller>() else { return problem };
+    match parts.extensions.get::<Caller>() {
+        Some(caller) => of_strange_caller(app, caller, problem).await,
+        None => problem,
+    }
+}
+
+/// The same where the request itself is gone.
+pub(crate) async fn of_strange_caller(app: &App, caller: &Caller, problem: Problem) -> Problem {
     let Some(address) = own_address(app, caller) else { return problem };
     match note(caller, app.keyfold.limits().count_stranger(address).await) {
         Ok(()) => problem,

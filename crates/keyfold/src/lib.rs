@@ -75,7 +75,6 @@ use audit::{Action, Audit, AuditLog, AuditParts, EntryPage, Event, Outcome};
 use auth::issuer::Issuer;
 use auth::{AuthenticatedUser, KeySetTimeouts, TokenVerifier};
 use clock::{Clock, Random, SystemClock, SystemRandom};
-use envelope::Sealed;
 use figures::{AuditFigures, Figures};
 use keys::{AskedBy, EnvFiles, Keys, ReadFrom};
 use limit::{Class, Counted, Limits, Refusal, Standing, StreamPlace};
@@ -470,19 +469,10 @@ impl Keyfold {
         self.keys.database.pool_state()
     }
 
-    /// Whether the database answers, and still has what the master key was verified with.
+    /// Whether the database answers, still has what the master key was verified with, and seals users' keys with none
+    /// that is not given.
     pub async fn ready(&self) -> Result<(), Error> {
-        let (database, ring) = (&self.keys.database, &self.keys.ring);
-        let name = storage::root_secrets::master_key_check(ring.primary_id());
-        let check = storage::root_secrets::find(database, &name).await.map_err(Error::DatabaseUnavailable)?;
-        let check = check.and_then(|check| check.parse::<Sealed>().ok());
-        match check.map(|check| ring.verify(&check)) {
-            Some(Ok(())) => Ok(()),
-            // It was there at the start.
-            _ => Err(Error::MasterKey(
-                "The database no longer has the check value of Keyfold's master key. Was another one restored or put in its place?".into(),
-            )),
-        }
+        master_keys::still_fits(&self.keys.ring, &self.keys.database).await
     }
 
     /// Writes down what was only noted so far: when keys were last used.

@@ -13,6 +13,7 @@ use crate::clock::random_bytes;
 use crate::error::Error;
 use crate::keys::{KeyStatus, Keys};
 use crate::provider::{Provider, Verdict};
+use crate::requester::{Actor, Requester};
 use crate::storage::rechecks::{self, DueCheck};
 use crate::user::UserId;
 
@@ -136,7 +137,7 @@ impl Rechecks {
     async fn make(&self, provider: &Arc<Provider>, check: &DueCheck) -> Result<(), Error> {
         let verdict = match UserId::parse(&check.user) {
             Ok(user) => match self.keys.of_to_change(&user).await {
-                Ok(keys) => keys.recheck(provider).await,
+                Ok(keys) => keys.asked_for(&Requester::new(Actor::Keyfold)).recheck(provider).await,
                 Err(error) => Err(error),
             },
             Err(_) => Ok(None),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::user::UserId;
 
 /// Who does something with a user's keys.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Actor {
     /// The user.

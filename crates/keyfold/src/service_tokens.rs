@@ -474,7 +474,9 @@ impl ServiceTokens {
                 return Err(error);
             }
         };
-        self.keys.audit.record(events).await?;
+        // The keys were there: it is the log that is not, whatever keeps it from being written.
+        let recorded = self.keys.audit.record(events).await;
+        recorded.map_err(|error| Error::AuditUnavailable(error.cause()))?;
         Ok(ReleasedKeys(keys))
     }
 
@@ -517,6 +519,7 @@ impl ServiceTokens {
             Error::Forbidden(_) | Error::UserSuspended | Error::UserDeleted => Outcome::Forbidden,
             Error::NoApiKey { .. } => Outcome::NoKey,
             Error::KeyUnreadable { .. } => Outcome::Unreadable,
+            Error::MasterKey(_) => Outcome::Failed,
             _ => return,
         };
         let mut event = Event::new(Action::KeyRefused, outcome, service.requester()).of_user(user);

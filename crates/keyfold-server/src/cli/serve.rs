@@ -69,7 +69,7 @@ async fn add_what_the_database_says(start: &Start, problems: &mut Problems) {
 
 async fn run(config: Config) -> Result<(), Failure> {
     let Config { settings, server, process } = config;
-    // Production keeps nothing on this machine's disk.
+    // In production the state directory has the audit spool only, of which each process has its own.
     let _lock = match settings.mode {
         Mode::Local => Some(StateDir::prepare(&settings.state_dir)?.lock_for_serving()?),
         Mode::Production => None,

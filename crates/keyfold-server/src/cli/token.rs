@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use clap::Subcommand;
 use jiff::{SignedDuration, Timestamp};
 use keyfold::Keyfold;
-use keyfold::service_tokens::{NewToken, Revocation, Scope, TokenRecord, TokenStanding};
+use keyfold::service_tokens::{NewToken, Revocation, Scope, ServiceToken, TokenRecord, TokenStanding};
 use serde_json::json;
 
 use super::keys::{open, parse_user};
@@ -95,16 +95,31 @@ async fn run(keyfold: &Keyfold, command: Command) -> Result<(), Failure> {
     }
 }
 
-/// The token alone goes to standard output, so that it can be piped to where it is kept.
+/// One that could not be printed is nobody's, and does not stay.
 async fn create(keyfold: &Keyfold, new: &NewToken) -> Result<(), Failure> {
     let (record, token) = keyfold.service_tokens().create(new).await?;
+    let Err(error) = show(&record, &token) else { return Ok(()) };
+    let (id, name) = (record.id, &record.name);
+    Err(Failure::new(match keyfold.service_tokens().revoke(&id.to_string()).await {
+        Ok(_) => format!(
+            "The token {name} (id {id}) could not be printed ({error}), so it was revoked at once. Make room or send the output elsewhere, and make another one."
+        ),
+        Err(why) => format!(
+            "The token {name} (id {id}) could not be printed ({error}) and still counts, since it could not be revoked either: {} Nobody has it; run `keyfold token revoke {id}`.",
+            why.cause()
+        ),
+    }))
+}
+
+/// The token alone goes to standard output, so that it can be piped to where it is kept.
+fn show(record: &TokenRecord, token: &ServiceToken) -> io::Result<()> {
     let mut words = io::stderr();
     writeln!(
         words,
         "Made the service token {} (id {}): {}; {}; {}; {}.",
         record.name,
         record.id,
-        scopes(&record),
+        scopes(record),
         limited_to("users", record.users.as_deref()),
         limited_to("providers", record.providers.as_deref()),
         record.expires_at.map_or_else(
@@ -114,7 +129,10 @@ async fn create(keyfold: &Keyfold, new: &NewToken) -> Result<(), Failure> {
     )?;
     writeln!(words, "It is shown this once; only its hash is stored:")?;
     words.flush()?;
-    print(token.expose())
+    // Whoever reads no more has not got it either, so a broken pipe counts here.
+    let mut out = io::stdout();
+    writeln!(out, "{}", token.expose())?;
+    out.flush()
 }
 
 async fn list(keyfold: &Keyfold, json: bool) -> Result<(), Failure> {

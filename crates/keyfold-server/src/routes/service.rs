@@ -32,7 +32,7 @@ struct Keys<'a> {
     (status = 403, description = "`forbidden`, `user_suspended`"),
     (status = 410, description = "`user_deleted`"),
     (status = 500, description = "`key_unreadable`: one of them does not open, so none is given; ask for the others one by one"),
-    (status = 503, description = "`audit_unavailable`")
+    (status = 503, description = "`audit_unavailable`, `master_key_unavailable`")
 ))]
 pub(crate) async fn keys(
     State(app): State<App>,
@@ -53,7 +53,7 @@ pub(crate) async fn keys(
     (status = 404, description = "`no_api_key`, `unknown_provider`"),
     (status = 410, description = "`user_deleted`"),
     (status = 500, description = "`key_unreadable`"),
-    (status = 503, description = "`audit_unavailable`")
+    (status = 503, description = "`audit_unavailable`, `master_key_unavailable`")
 ))]
 pub(crate) async fn key(
     State(app): State<App>,

@@ -3,14 +3,15 @@
 use axum::extract::{FromRequest, Request, State};
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderMap, HeaderValue, StatusCode};
-use keyfold::account::Taken;
-use keyfold::auth::webhook::{MessageHeaders, MessageRefusal};
+use keyfold::account::{IssuerMessages, Taken};
+use keyfold::auth::webhook::{MessageHeaders, MessageRefusal, SigningSecret, VerifiedMessage};
 use keyfold::requester::{Actor, Requester};
 
 use crate::app::App;
 use crate::caller::{Caller, RequestId};
 use crate::json_body::RawBody;
 use crate::problem::Problem;
+use crate::rate_limit::of_strange_caller;
 
 /// The names that Svix gives its headers, and those of Standard Webhooks.
 const FAMILIES: [[&str; 3]; 2] = [
@@ -32,7 +33,8 @@ const FAMILIES: [[&str; 3]; 2] = [
     responses(
         (status = 204, description = "taken"),
         (status = 401, description = "`unauthenticated`: the signature, or the time of the message"),
-        (status = 404, description = "`not_found`: no signing secret is configured")
+        (status = 404, description = "`not_found`: no signing secret is configured"),
+        (status = 429, description = "`rate_limited`: too many messages from this address that Clerk did not sign")
     ))]
 pub(crate) async fn clerk(State(app): State<App>, request: Request) -> Result<StatusCode, Problem> {
     let Some(secret) = &app.webhook else {
@@ -41,16 +43,35 @@ pub(crate) async fn clerk(State(app): State<App>, request: Request) -> Result<St
             "There is no webhook here: set CLERK_WEBHOOK_SIGNING_SECRET to the endpoint's signing secret, and restart Keyfold.",
         ));
     };
-    let (headers, requester) = (request.headers().clone(), requester(&request));
-    let signed = message_headers(&headers)?;
-    let RawBody(body) = RawBody::from_request(request, &app).await?;
+    let (requester, caller) = (requester(&request), request.extensions().get::<Caller>().cloned());
     let messages = app.keyfold.issuer_messages();
-    let message = messages.verify(secret, signed, &body).map_err(refusal)?;
+    let message = match verified(&app, secret, &messages, request).await {
+        // As with tokens: a good signature is never refused for what others do behind its address.
+        Err(problem) if problem.code() == "unauthenticated" => {
+            return Err(match caller {
+                Some(caller) => of_strange_caller(&app, &caller, problem).await,
+                None => problem,
+            });
+        }
+        verified => verified?,
+    };
     let taken = messages.take(&message, &requester).await?;
     if taken == Taken::Repeated {
         tracing::info!("a message of the webhook came again; it was acted upon before");
     }
     Ok(StatusCode::NO_CONTENT)
+}
+
+async fn verified(
+    app: &App,
+    secret: &SigningSecret,
+    messages: &IssuerMessages,
+    request: Request,
+) -> Result<VerifiedMessage, Problem> {
+    let headers = request.headers().clone();
+    let signed = message_headers(&headers)?;
+    let RawBody(body) = RawBody::from_request(request, app).await?;
+    messages.verify(secret, signed, &body).map_err(refusal)
 }
 
 fn requester(request: &Request) -> Requester {

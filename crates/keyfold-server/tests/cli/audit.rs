@@ -129,6 +129,7 @@ fn verify_names_what_was_changed_and_ends_with_one() {
     let production = Production::new();
     production.has_key("user_a", "gemini", &gemini(1));
     production.has_key("user_b", "exa", &example_key("exa", 1));
+    production.sql("CREATE TABLE earlier AS SELECT * FROM audit_writer_count");
     production.has_key("user_a", "gemini", &gemini(2));
     let verify = |options: &[&str]| production.keyfold(&[&["audit", "verify"], options].concat()).run();
     verify(&[]).ok();
@@ -160,12 +161,32 @@ fn verify_names_what_was_changed_and_ends_with_one() {
     production.sql("UPDATE audit_events SET user_id = 'user_b' WHERE user_id = 'user_x'");
     verify(&[]).ok();
 
-    // The newest chain goes altogether: only the exported heads know of it.
+    // A copy before the beginning of a chain.
+    production.sql(
+        "CREATE TABLE copied AS SELECT * FROM audit_events WHERE action = 'key.saved' LIMIT 1; \
+         UPDATE copied SET id = -100, seq = -5, writer = 1; INSERT INTO audit_events SELECT * FROM copied",
+    );
+    let found = verify(&[]);
+    found.refused_with(&["1 finding"]);
+    assert!(found.out.contains("FOUND    added (writer 1, seq -5, id -100, "), "{found:?}");
+    production.sql("DELETE FROM audit_events WHERE seq = -5");
+    verify(&[]).ok();
+
+    // The newest chain goes altogether: it was counted.
     let last = heads["heads"].as_array().unwrap().last().unwrap()["writer"].as_i64().unwrap();
     assert!(last > first["writer"].as_i64().unwrap(), "each command wrote a chain of its own: {heads}");
     production.sql(&format!(
         "DELETE FROM audit_events WHERE writer >= {last}; DELETE FROM audit_writers WHERE id >= {last}"
     ));
+    let found = verify(&[]);
+    found.refused_with(&["1 finding"]);
+    assert!(
+        found.out.contains(&format!("writer_removed (writer {last}): this chain, the newest, ")),
+        "{found:?}"
+    );
+    // With the count as it was before it, only the exported heads know of it.
+    production
+        .sql("UPDATE audit_writer_count SET (writers, signature) = (SELECT writers, signature FROM earlier)");
     verify(&[]).ok();
     let found = verify(&["--heads", "heads.json"]);
     found.refused();

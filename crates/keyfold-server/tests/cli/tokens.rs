@@ -1,5 +1,7 @@
 //! `keyfold token …`: tokens of backend services.
 
+use std::io::Write;
+
 use serde_json::{Value, json};
 
 use crate::harness::{Answer, Folder, Production, Server, gemini};
@@ -175,4 +177,25 @@ fn a_token_works_beside_a_running_server_until_it_is_revoked_and_is_never_logged
     assert!(done.err.contains("service=\"billing\"") || done.err.contains("service=billing"), "{}", done.err);
     done.does_not_tell(&token).does_not_tell(&token[4..14]);
     assert!(folder.files_with(&token[4..14]).is_empty());
+}
+
+#[test]
+fn a_token_that_could_not_be_printed_does_not_count() {
+    let production = Production::new();
+    let standing = |name: &str| {
+        let tokens = listed(&production);
+        tokens.iter().find(|token| token["name"] == name).unwrap()["standing"].clone()
+    };
+    // A full disk; and somebody who reads no more: it is gone before the command begins.
+    for (name, how) in [("full", "read go; exec \"$@\" >/dev/full"), ("gone", "read go; exec \"$@\"")] {
+        let create = ["token", "create", name, "--scope", "gateway"];
+        let start = production.folder.keyfold_through(&["sh", "-c", how, "sh"], &create);
+        let mut process = production.configured(start).spawn();
+        drop(process.stdout());
+        process.stdin().write_all(b"go\n").unwrap();
+        let done = process.end();
+        assert_eq!(done.status.code(), Some(1), "{done:?}");
+        assert!(done.err.contains("could not be printed") && done.err.contains("revoked"), "{done:?}");
+        assert_eq!(standing(name), "revoked", "{done:?}");
+    }
 }

@@ -320,3 +320,36 @@ async fn in_local_mode_nobody_elses_deletion_reaches_the_env_file_and_nobody_is_
     assert!(local.file(".env").contains(&key));
     local.post("/api/generate", json!({ "prompt": "x" })).await.ok();
 }
+
+#[tokio::test]
+async fn who_signs_badly_is_limited_by_address_and_clerk_never_is() {
+    let production = Production::with("CLERK_WEBHOOK_SIGNING_SECRET", SECRET)
+        .with("KEYFOLD_TRUSTED_PROXIES", "127.0.0.0/8")
+        .with("KEYFOLD_RATE_LIMIT_ANONYMOUS", "3/minute")
+        .start()
+        .await;
+    let message = Message::new(&production, "msg_1", &deleted("user_a"));
+    let from = async |address: &str, signature: &str| {
+        let request = production.request(Method::POST, "/webhooks/clerk").header("x-forwarded-for", address);
+        production.send(message.put_into(request, signature)).await
+    };
+    let unsigned = async || {
+        let request = production.request(Method::POST, "/webhooks/clerk");
+        production.send(request.header("x-forwarded-for", "198.51.100.1").body("{}")).await
+    };
+    // Of Clerk's own messages, none is counted.
+    for _ in 0..5 {
+        let taken = from("198.51.100.1", &message.signature()).await;
+        assert_eq!((taken.status.as_u16(), taken.header("ratelimit")), (204, ""));
+    }
+    for left in [2, 1] {
+        let answer = from("198.51.100.1", "v1,AAAA").await;
+        answer.problem(401, "unauthenticated");
+        assert!(answer.header("ratelimit").starts_with(&format!("\"anonymous\";r={left};")));
+    }
+    unsigned().await.problem(401, "unauthenticated");
+    from("198.51.100.1", "v1,AAAA").await.problem(429, "rate_limited");
+    unsigned().await.problem(429, "rate_limited");
+    taken(&from("198.51.100.1", &message.signature()).await);
+    from("198.51.100.2", "v1,AAAA").await.problem(401, "unauthenticated");
+}

@@ -13,6 +13,13 @@ CREATE TABLE audit_writers (
     last_signature VARCHAR(64) NOT NULL
 );
 
+-- One row, made with the audit key: how many writers there ever were, signed, so that the newest are missed too.
+CREATE TABLE audit_writer_count (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    writers BIGINT NOT NULL,
+    signature VARCHAR(64) NOT NULL
+);
+
 -- What was done with keys: rows are only added. `content_hash` covers what the row tells, `hash` chains it to the row
 -- before it of the same writer. `erased`: the row was made anonymous, and this signs what is left of it.
 CREATE TABLE audit_events (
@@ -66,8 +73,9 @@ BEGIN
     RETURN made;
 END $$;
 
--- Drops the partitions of months that were over at `before_at`, unless a row there stands behind the beginning of its
--- chain; says how many. Gives up soon where others use the table.
+-- Drops the partitions of months that were over at `before_at`, up to one with a row behind the beginning of its chain;
+-- says how many. Gives up soon where others use the table. The oldest rows go first, so that those left of a chain always
+-- join its beginning: while there are any in `audit_events_other`, nothing is dropped.
 CREATE FUNCTION keyfold_audit_drop_partitions(before_at TIMESTAMP) RETURNS BIGINT LANGUAGE plpgsql AS $$
 DECLARE
     month TEXT;
@@ -75,6 +83,10 @@ DECLARE
     dropped BIGINT := 0;
 BEGIN
     PERFORM set_config('lock_timeout', '1s', true);
+    IF EXISTS (SELECT 1 FROM audit_events_other e JOIN audit_writers w ON w.id = e.writer
+        WHERE e.at < before_at AND e.seq < w.first_seq) THEN
+        RETURN 0;
+    END IF;
     FOR month IN
         SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
         WHERE i.inhparent = 'audit_events'::regclass AND c.relname ~ '^audit_events_[0-9]{4}_[0-9]{2}$'
@@ -84,10 +96,9 @@ BEGIN
         EXECUTE format('LOCK TABLE %I IN ACCESS EXCLUSIVE MODE', month);
         EXECUTE format('SELECT EXISTS (SELECT 1 FROM audit_writers w WHERE EXISTS '
             '(SELECT 1 FROM %I e WHERE e.writer = w.id AND e.seq >= w.first_seq))', month) INTO is_needed;
-        IF NOT is_needed THEN
-            EXECUTE format('DROP TABLE %I', month);
-            dropped := dropped + 1;
-        END IF;
+        EXIT WHEN is_needed;
+        EXECUTE format('DROP TABLE %I', month);
+        dropped := dropped + 1;
     END LOOP;
     RETURN dropped;
 END $$;

@@ -13,6 +13,13 @@ CREATE TABLE audit_writers (
     last_signature VARCHAR(64) NOT NULL
 );
 
+-- One row, made with the audit key: how many writers there ever were, signed, so that the newest are missed too.
+CREATE TABLE audit_writer_count (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    writers INTEGER NOT NULL,
+    signature VARCHAR(64) NOT NULL
+);
+
 -- What was done with keys: rows are only added. `content_hash` covers what the row tells, `hash` chains it to the row
 -- before it of the same writer. `erased`: the row was made anonymous, and this signs what is left of it.
 CREATE TABLE audit_events (

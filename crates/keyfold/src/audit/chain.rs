@@ -8,7 +8,7 @@ use aws_lc_rs::hmac;
 use data_encoding::HEXLOWER;
 
 use crate::envelope::audit_labels as label;
-use crate::storage::audit::{AuditRow, Writer};
+use crate::storage::audit::{AuditRow, Writer, WriterCount};
 
 /// What stands before the first row of a writer.
 pub(crate) const NOTHING_BEFORE: &str = "0000000000000000000000000000000000000000000000000000000000000000";
@@ -22,9 +22,12 @@ impl Chain {
         Self(hmac::Key::new(hmac::HMAC_SHA256, audit_key))
     }
 
-    /// Over what the row tells: [`AuditRow::content_hash`] when it was made.
+    /// Over what the row tells and its place: [`AuditRow::content_hash`] when it was made. So a row fits nowhere else, even
+    /// where the row before it is no longer there to tell.
     pub(crate) fn content_hash(&self, row: &AuditRow) -> String {
         let mut fields = Fields::labelled(label::CONTENT);
+        fields.integer(row.writer);
+        fields.integer(row.seq);
         fields.content(row);
         self.sign(&fields)
     }
@@ -68,6 +71,18 @@ impl Chain {
         fields.integer(writer.first_seq);
         fields.text(&writer.first_previous);
         self.sign(&fields)
+    }
+
+    /// Over how many writers there ever were: [`WriterCount::signature`].
+    pub(crate) fn count_signature(&self, writers: i64) -> String {
+        let mut fields = Fields::labelled(label::COUNT);
+        fields.integer(writers);
+        self.sign(&fields)
+    }
+
+    /// Whether the count is one that Keyfold signed.
+    pub(crate) fn fits_count(&self, count: &WriterCount) -> bool {
+        is_same(&self.count_signature(count.writers), &count.signature)
     }
 
     /// Names the database that this key belongs to, without saying anything of the key.

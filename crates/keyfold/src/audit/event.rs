@@ -180,7 +180,7 @@ impl fmt::Display for Fingerprint {
     }
 }
 
-/// Joins what was opened for a call with its end: 16 random bytes.
+/// Joins what was opened for a call with its end: 8 random bytes of the process, and a counter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CallId(pub(crate) [u8; 16]);
 

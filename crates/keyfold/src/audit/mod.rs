@@ -3,10 +3,10 @@
 //! Management events are committed with what they tell of; the use of a key is recorded before the provider is
 //! called. What cannot be recorded is not done.
 //!
-//! A use is a line in the [`spool`] first, which costs a microsecond, and goes to the database in batches
-//! ([`shipping`]). Where there is no spool, or it cannot be written, each use is committed by itself ("strict"). Rows
-//! of one writer are a [`chain`]: each process has a few, one for its spool and one for each commit of management
-//! events that is under way at once ([`writers`]).
+//! A use is a line in the spool (`spool.rs`) first, which costs a microsecond, and goes to the database in batches
+//! (`shipping.rs`). Where there is no spool, or it cannot be written, each use is committed by itself ("strict"). Rows
+//! of one writer are a chain (`chain.rs`): each process has a few, one for its spool and one for each commit of management
+//! events that is under way at once (`writers.rs`).
 
 mod blocking;
 mod chain;
@@ -30,9 +30,10 @@ pub use verify::{Finding, FindingKind, Report, Warning};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use aws_lc_rs::hmac;
+use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -54,7 +55,7 @@ use refusals::Refusals;
 use shipping::Shipper;
 use sinks::Sinks;
 use spool::Spool;
-use writers::{Lanes, add, chain_rows, new_writer};
+use writers::{Lanes, add, begin_count, chain_rows, new_writer};
 
 /// The names of this module's values in `root_secrets`.
 pub(crate) const ROOT_SECRETS: [&str; 2] = ["audit_key", "fingerprint_key"];
@@ -119,7 +120,7 @@ impl Audit {
             wanted => {
                 let place = state_dir.join(SPOOL_FOLDER);
                 let made = StateDir::prepare(state_dir).map_err(|error| error.to_string()).and_then(|_| {
-                    Spool::new(place, chain.database_tag(), Arc::clone(clock), Arc::clone(random))
+                    Spool::new(place, chain.database_tag(), Arc::clone(random))
                         .map_err(|error| format!("{}: {error}", state_dir.display()))
                 });
                 match (made, wanted) {
@@ -178,15 +179,16 @@ impl Audit {
     /// [`Error::AuditUnavailable`] if it can be recorded nowhere.
     pub(crate) async fn begin_use(&self, mut opened: Event) -> Result<UseRecord, Error> {
         opened.call_id = Some(self.shared.next_call_id());
-        if !self.shared.spool(&opened) {
+        let begun = self.shared.clock.now();
+        if !self.shared.spool(begun, &opened) {
             self.shared.record(vec![opened.clone()]).await.map_err(unavailable)?;
         }
-        Ok(UseRecord { shared: Arc::clone(&self.shared), opened: Some(opened), begun: Instant::now() })
+        Ok(UseRecord { shared: Arc::clone(&self.shared), opened: Some(opened), begun })
     }
 
     /// Records what a provider said of a key, before that goes to anybody.
     pub(crate) async fn record_check(&self, event: Event) -> Result<(), Error> {
-        if self.shared.spool(&event) {
+        if self.shared.spool(self.shared.clock.now(), &event) {
             return Ok(());
         }
         self.shared.record(vec![event]).await.map_err(unavailable)
@@ -194,7 +196,7 @@ impl Audit {
 
     /// Records what could not be done, without keeping anybody waiting.
     pub(crate) fn note(&self, event: Event) {
-        self.shared.record_later(event);
+        self.shared.record_later(self.shared.clock.now(), event);
     }
 
     /// Records an event before it returns, in the spool if there is one; for callers that cannot wait otherwise.
@@ -202,7 +204,7 @@ impl Audit {
     /// # Errors
     /// [`Error::AuditUnavailable`] if it can be recorded nowhere.
     pub(crate) fn record_use(&self, event: Event) -> Result<(), Error> {
-        if self.shared.spool(&event) {
+        if self.shared.spool(self.shared.clock.now(), &event) {
             return Ok(());
         }
         self.shared.blocking.record(&self.shared, event).map_err(unavailable)
@@ -210,8 +212,9 @@ impl Audit {
 
     /// Records soon that a verified user's request was refused; the same refusal once a minute at most.
     pub(crate) fn refused(&self, event: Event) {
-        if self.shared.refusals.is_new(&event, self.shared.clock.now()) {
-            self.shared.record_later(event);
+        let now = self.shared.clock.now();
+        if self.shared.refusals.is_new(&event, now) {
+            self.shared.record_later(now, event);
         }
     }
 
@@ -315,9 +318,9 @@ impl Shared {
     }
 
     /// Whether the spool has it.
-    fn spool(&self, event: &Event) -> bool {
+    fn spool(&self, at: Timestamp, event: &Event) -> bool {
         let Some(spool) = &self.spool else { return false };
-        match spool.write(event) {
+        match spool.write(at, event) {
             Ok(()) => {
                 self.spool_is_failing.store(false, Ordering::Relaxed);
                 self.figures.count_recorded(1);
@@ -338,8 +341,8 @@ impl Shared {
     }
 
     /// Records what nobody waits for.
-    fn record_later(&self, event: Event) {
-        let is_spooled = self.spool.as_ref().is_some_and(|spool| spool.write_later(&event));
+    fn record_later(&self, at: Timestamp, event: Event) {
+        let is_spooled = self.spool.as_ref().is_some_and(|spool| spool.write_later(at, &event));
         if is_spooled {
             self.figures.count_recorded(1);
         } else {
@@ -389,7 +392,7 @@ pub(crate) struct UseRecord {
     shared: Arc<Shared>,
     /// Becomes the event of the end.
     opened: Option<Event>,
-    begun: Instant,
+    begun: Timestamp,
 }
 
 impl UseRecord {
@@ -403,8 +406,10 @@ impl UseRecord {
         event.action = Action::KeyEnded;
         event.outcome = outcome;
         event.provider_status = provider_status;
-        event.duration = Some(self.begun.elapsed());
-        self.shared.record_later(event);
+        let now = self.shared.clock.now();
+        // A clock that was set back meanwhile gives zero.
+        event.duration = Some(now.duration_since(self.begun).try_into().unwrap_or_default());
+        self.shared.record_later(now, event);
     }
 }
 
@@ -439,8 +444,16 @@ async fn root_secret(
     let sealed = if let Some(sealed) = storage::root_secrets::find(database, name).await? {
         sealed
     } else {
-        let made = ring.new_root_secret(random, name)?.to_string();
-        storage::root_secrets::insert_or_find(database, name, &made).await?
+        let made = ring.new_root_secret(random, name)?;
+        let text = made.to_string();
+        let transaction = database.begin().await?;
+        let stands = storage::root_secrets::insert_or_find(&transaction, name, &text).await?;
+        if name == ROOT_SECRETS[0] && stands == text {
+            let chain = Chain::new(&*ring.open_root_secret(name, &made)?);
+            begin_count(&transaction, &chain).await?;
+        }
+        transaction.commit().await?;
+        stands
     };
     sealed.parse().and_then(|sealed| ring.open_root_secret(name, &sealed)).map_err(|error| {
         Error::MasterKey(format!(

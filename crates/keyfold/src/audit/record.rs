@@ -1,77 +1,122 @@
 //! The three forms of an event: as it happens, as a line of the spool, as a row of the log.
 
 use std::borrow::Cow;
+use std::io::Write as _;
 
-use data_encoding::HEXLOWER;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::event::Event;
 use crate::requester::Actor;
 use crate::storage::audit::AuditRow;
+use crate::user::MAX_USER_ID_CHARS;
 
-/// A line of the spool. Its names are short: it is written at every use of a key.
-#[derive(Serialize, Deserialize)]
+/// The characters that the columns take (migration `0003_audit`).
+const ACTION_CHARS: usize = 40;
+const PROVIDER_CHARS: usize = 50;
+const WORD_CHARS: usize = 20;
+const HEX_CHARS: usize = 32;
+const ADDRESS_CHARS: usize = 45;
+/// For columns that would take any length.
+const TEXT_CHARS: usize = 64 * 1024;
+
+/// A line of the spool: a JSON object. It is written by hand and has short names, since every use of a key pays for it.
+#[derive(Deserialize)]
 pub(super) struct Line<'a> {
     /// Ascends within a spool, so that what is in the log already is known.
     pub(super) n: i64,
     /// Microseconds, Unix time.
+    #[serde(rename = "t")]
     at: i64,
-    #[serde(borrow)]
-    who: Cow<'a, str>,
-    #[serde(borrow)]
-    what: Cow<'a, str>,
-    #[serde(borrow)]
-    out: Cow<'a, str>,
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "w", borrow)]
+    actor: Cow<'a, str>,
+    #[serde(rename = "a", borrow)]
+    action: Cow<'a, str>,
+    #[serde(rename = "o", borrow)]
+    outcome: Cow<'a, str>,
+    #[serde(rename = "u", borrow, default)]
     user: Option<Cow<'a, str>>,
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "p", borrow, default)]
     provider: Option<Cow<'a, str>>,
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-    request: Option<Cow<'a, str>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    version: Option<i64>,
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-    key: Option<Cow<'a, str>>,
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-    call: Option<Cow<'a, str>>,
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "r", borrow, default)]
+    request_id: Option<Cow<'a, str>>,
+    #[serde(rename = "v", default)]
+    key_version: Option<i64>,
+    #[serde(rename = "f", borrow, default)]
+    fingerprint: Option<Cow<'a, str>>,
+    #[serde(rename = "c", borrow, default)]
+    call_id: Option<Cow<'a, str>>,
+    #[serde(rename = "b", borrow, default)]
     purpose: Option<Cow<'a, str>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    status: Option<i64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    ms: Option<i64>,
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "s", default)]
+    provider_status: Option<i64>,
+    #[serde(rename = "d", default)]
+    duration_ms: Option<i64>,
+    #[serde(rename = "i", borrow, default)]
     address: Option<Cow<'a, str>>,
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "x", borrow, default)]
     note: Option<Cow<'a, str>>,
 }
 
 impl Line<'_> {
     /// Adds the event to `out` as the line of this number.
-    pub(super) fn write(n: i64, at: Timestamp, event: &Event, out: &mut Vec<u8>) -> serde_json::Result<()> {
-        let (mut key, mut call) = ([0; 32], [0; 32]);
-        let line = Line {
-            n,
-            at: at.as_microsecond(),
-            who: actor(&event.requester.actor),
-            what: event.action.as_str().into(),
-            out: event.outcome.as_str().into(),
-            user: event.user.as_ref().map(|user| user.as_str().into()),
-            provider: event.provider.as_ref().map(|provider| provider.as_str().into()),
-            request: event.requester.request_id.as_deref().map(Cow::Borrowed),
-            version: event.key_version,
-            key: event.fingerprint.as_ref().map(|fingerprint| hex(&fingerprint.0, &mut key).into()),
-            call: event.call_id.as_ref().map(|call_id| hex(&call_id.0, &mut call).into()),
-            purpose: event.purpose.map(|purpose| purpose.as_str().into()),
-            status: event.provider_status.map(i64::from),
-            ms: duration_ms(event),
-            address: event.requester.address.map(|address| address.to_string().into()),
-            note: event.note.as_deref().map(Cow::Borrowed),
-        };
-        serde_json::to_writer(&mut *out, &line)?;
-        out.push(b'\n');
-        Ok(())
+    pub(super) fn write(n: i64, at: Timestamp, event: &Event, out: &mut Vec<u8>) {
+        out.reserve(512);
+        out.extend_from_slice(br#"{"n":"#);
+        put_integer(out, n);
+        out.extend_from_slice(br#","t":"#);
+        put_integer(out, at.as_microsecond());
+        out.extend_from_slice(br#","w":"#);
+        put_text(out, &actor(&event.requester.actor));
+        out.extend_from_slice(br#","a":"#);
+        put_text(out, event.action.as_str());
+        out.extend_from_slice(br#","o":"#);
+        put_text(out, event.outcome.as_str());
+        if let Some(user) = &event.user {
+            out.extend_from_slice(br#","u":"#);
+            put_text(out, user.as_str());
+        }
+        if let Some(provider) = &event.provider {
+            out.extend_from_slice(br#","p":"#);
+            put_text(out, provider.as_str());
+        }
+        if let Some(request_id) = &event.requester.request_id {
+            out.extend_from_slice(br#","r":"#);
+            put_text(out, request_id);
+        }
+        if let Some(version) = event.key_version {
+            out.extend_from_slice(br#","v":"#);
+            put_integer(out, version);
+        }
+        if let Some(fingerprint) = &event.fingerprint {
+            out.extend_from_slice(br#","f":"#);
+            put_hex(out, fingerprint.0);
+        }
+        if let Some(call_id) = &event.call_id {
+            out.extend_from_slice(br#","c":"#);
+            put_hex(out, call_id.0);
+        }
+        if let Some(purpose) = event.purpose {
+            out.extend_from_slice(br#","b":"#);
+            put_text(out, purpose.as_str());
+        }
+        if let Some(status) = event.provider_status {
+            out.extend_from_slice(br#","s":"#);
+            put_integer(out, i64::from(status));
+        }
+        if let Some(duration) = duration_ms(event) {
+            out.extend_from_slice(br#","d":"#);
+            put_integer(out, duration);
+        }
+        if let Some(address) = event.requester.address {
+            // Writing into memory cannot fail.
+            let _ = write!(out, r#","i":"{address}""#);
+        }
+        if let Some(note) = &event.note {
+            out.extend_from_slice(br#","x":"#);
+            put_text(out, note);
+        }
+        out.extend_from_slice(b"}\n");
     }
 
     /// Reads a line without its end; `None` for one that was not written whole.
@@ -82,20 +127,20 @@ impl Line<'_> {
     /// The row that it becomes, still without its place in a chain.
     pub(super) fn into_row(self) -> AuditRow {
         let text = |text: Option<Cow<'_, str>>| text.map(Cow::into_owned);
-        AuditRow {
+        fitted(AuditRow {
             at: Timestamp::from_microsecond(self.at).unwrap_or_default(),
             user: text(self.user),
-            actor: self.who.into_owned(),
-            action: self.what.into_owned(),
+            actor: self.actor.into_owned(),
+            action: self.action.into_owned(),
             provider: text(self.provider),
-            outcome: self.out.into_owned(),
-            request_id: text(self.request),
-            key_version: self.version,
-            fingerprint: text(self.key),
-            call_id: text(self.call),
+            outcome: self.outcome.into_owned(),
+            request_id: text(self.request_id),
+            key_version: self.key_version,
+            fingerprint: text(self.fingerprint),
+            call_id: text(self.call_id),
             purpose: text(self.purpose),
-            provider_status: self.status,
-            duration_ms: self.ms,
+            provider_status: self.provider_status,
+            duration_ms: self.duration_ms,
             address: text(self.address),
             note: text(self.note),
             id: 0,
@@ -104,13 +149,13 @@ impl Line<'_> {
             content_hash: String::new(),
             hash: String::new(),
             erased: None,
-        }
+        })
     }
 }
 
 /// The row of an event that happened then, still without its place in a chain.
 pub(super) fn row_of(event: &Event, at: Timestamp) -> AuditRow {
-    AuditRow {
+    fitted(AuditRow {
         at,
         user: event.user.as_ref().map(|user| user.as_str().to_owned()),
         actor: actor(&event.requester.actor).into_owned(),
@@ -132,7 +177,36 @@ pub(super) fn row_of(event: &Event, at: Timestamp) -> AuditRow {
         content_hash: String::new(),
         hash: String::new(),
         erased: None,
+    })
+}
+
+/// The row as the database takes it: no NUL, which PostgreSQL refuses, and no text that is longer than its column. One
+/// row that is refused would keep all after it out of the log.
+fn fitted(mut row: AuditRow) -> AuditRow {
+    let texts =
+        [(&mut row.actor, TEXT_CHARS), (&mut row.action, ACTION_CHARS), (&mut row.outcome, WORD_CHARS)];
+    let optional = [
+        (&mut row.user, MAX_USER_ID_CHARS),
+        (&mut row.provider, PROVIDER_CHARS),
+        (&mut row.request_id, TEXT_CHARS),
+        (&mut row.fingerprint, HEX_CHARS),
+        (&mut row.call_id, HEX_CHARS),
+        (&mut row.purpose, WORD_CHARS),
+        (&mut row.address, ADDRESS_CHARS),
+        (&mut row.note, TEXT_CHARS),
+    ];
+    let optional = optional.into_iter().filter_map(|(text, most)| text.as_mut().map(|text| (text, most)));
+    for (text, most) in texts.into_iter().chain(optional) {
+        if text.contains('\0') {
+            *text = text.replace('\0', "\u{fffd}");
+        }
+        if text.len() > most
+            && let Some((end, _)) = text.char_indices().nth(most)
+        {
+            text.truncate(end);
+        }
     }
+    row
 }
 
 fn duration_ms(event: &Event) -> Option<i64> {
@@ -148,7 +222,52 @@ fn actor(actor: &Actor) -> Cow<'static, str> {
     }
 }
 
-fn hex<'a>(bytes: &[u8; 16], out: &'a mut [u8; 32]) -> &'a str {
-    HEXLOWER.encode_mut(bytes, out);
-    std::str::from_utf8(out).unwrap_or_default()
+fn put_text(out: &mut Vec<u8>, text: &str) {
+    let is_plain = |byte: u8| byte >= b' ' && byte != b'"' && byte != b'\\';
+    out.push(b'"');
+    // Without an early end, many bytes are looked at in one step.
+    if text.bytes().fold(true, |so_far, byte| so_far & is_plain(byte)) {
+        out.extend_from_slice(text.as_bytes());
+    } else {
+        for byte in text.bytes() {
+            match byte {
+                b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+                ..b' ' => {
+                    out.extend_from_slice(br"\u00");
+                    out.extend_from_slice(&hex_digits(byte));
+                }
+                _ => out.push(byte),
+            }
+        }
+    }
+    out.push(b'"');
+}
+
+fn put_hex(out: &mut Vec<u8>, bytes: [u8; 16]) {
+    let mut hex = [b'"'; 34];
+    for (digits, byte) in hex[1..33].chunks_exact_mut(2).zip(bytes) {
+        digits.copy_from_slice(&hex_digits(byte));
+    }
+    out.extend_from_slice(&hex);
+}
+
+fn hex_digits(byte: u8) -> [u8; 2] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]
+}
+
+fn put_integer(out: &mut Vec<u8>, integer: i64) {
+    if integer < 0 {
+        out.push(b'-');
+    }
+    let (mut rest, mut digits, mut first) = (integer.unsigned_abs(), [b'0'; 20], 20);
+    loop {
+        first -= 1;
+        digits[first] += u8::try_from(rest % 10).unwrap_or_default();
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[first..]);
 }

@@ -12,11 +12,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use data_encoding::HEXLOWER;
+use jiff::Timestamp;
 use rustix::fs::{FlockOperation, flock};
 
 use super::event::Event;
 use super::record::Line;
-use crate::clock::{Clock, Random, random_bytes};
+use crate::clock::{Random, random_bytes};
 
 /// A file that is longer is not added to: files are removed as a whole, once they are in the log.
 const FILE_BYTES: u64 = 4 * 1024 * 1024;
@@ -32,7 +33,6 @@ const ENDING: &str = ".jsonl";
 pub(super) struct Spool {
     place: PathBuf,
     tag: String,
-    clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     inner: Mutex<Inner>,
 }
@@ -66,12 +66,7 @@ pub(super) struct Folder {
 
 impl Spool {
     /// A spool below this place. Nothing is made before it is needed, but the place must be one where it can be.
-    pub(super) fn new(
-        place: PathBuf,
-        tag: String,
-        clock: Arc<dyn Clock>,
-        random: Arc<dyn Random>,
-    ) -> io::Result<Self> {
+    pub(super) fn new(place: PathBuf, tag: String, random: Arc<dyn Random>) -> io::Result<Self> {
         make_private(&place)?;
         rustix::fs::access(&place, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK)?;
         let inner = Inner {
@@ -81,17 +76,15 @@ impl Spool {
             waiting: Vec::with_capacity(4096),
             next: 1,
         };
-        Ok(Self { place, tag, clock, random, inner: Mutex::new(inner) })
+        Ok(Self { place, tag, random, inner: Mutex::new(inner) })
     }
 
     /// Writes an event; it is on the file system when this returns.
-    pub(super) fn write(&self, event: &Event) -> io::Result<()> {
+    pub(super) fn write(&self, at: Timestamp, event: &Event) -> io::Result<()> {
         let mut inner = self.inner();
         let (waiting, next) = (inner.waiting.len(), inner.next);
-        // Under the lock, so that times ascend.
-        let written = Line::write(next, self.clock.now(), event, &mut inner.waiting)
-            .map_err(io::Error::from)
-            .and_then(|()| self.write_out(&mut inner));
+        Line::write(next, at, event, &mut inner.waiting);
+        let written = self.write_out(&mut inner);
         match written {
             Ok(()) => inner.next = next + 1,
             // What waited goes on waiting.
@@ -101,16 +94,13 @@ impl Spool {
     }
 
     /// Writes an event with the next one, or when the shipper comes by; false if too many wait already.
-    pub(super) fn write_later(&self, event: &Event) -> bool {
+    pub(super) fn write_later(&self, at: Timestamp, event: &Event) -> bool {
         let mut inner = self.inner();
         if inner.waiting.len() > MOST_WAITING && self.write_out(&mut inner).is_err() {
             return false;
         }
-        let (waiting, next) = (inner.waiting.len(), inner.next);
-        if Line::write(next, self.clock.now(), event, &mut inner.waiting).is_err() {
-            inner.waiting.truncate(waiting);
-            return false;
-        }
+        let next = inner.next;
+        Line::write(next, at, event, &mut inner.waiting);
         inner.next = next + 1;
         true
     }

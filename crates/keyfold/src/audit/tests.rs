@@ -97,11 +97,18 @@ impl Log {
 
     /// Every row hangs on the one before it, and the heads are signed.
     async fn assert_sound(&self) {
+        assert_eq!(self.verify().await.findings, []);
+    }
+
+    async fn run(&self, sql: &'static str) {
+        self.database.execute(&statement(sql, &[]), vec![]).await.unwrap();
+    }
+
+    async fn verify(&self) -> Report {
         let chain =
             Chain::new(&root_secret(&self.database, &self.ring, &SystemRandom, "audit_key").await.unwrap());
         let log = AuditLog::new(self.database.clone(), chain, self.clock.clone());
-        let report = log.verify(None, |_| {}).await.unwrap();
-        assert_eq!(report.findings, []);
+        log.verify(None, |_| {}).await.unwrap()
     }
 
     fn spools(&self) -> Vec<PathBuf> {
@@ -249,7 +256,7 @@ mod suite {
         drop(dead);
         // Half of a line, as a kill leaves it.
         let mut torn = fs::read(&file).unwrap();
-        torn.extend_from_slice(br#"{"n":99,"at":17"#);
+        torn.extend_from_slice(br#"{"n":99,"t":17"#);
         fs::write(&file, torn).unwrap();
 
         let next = log.open().await;
@@ -388,7 +395,7 @@ mod suite {
         let lines = |range: std::ops::Range<i64>| {
             let mut lines = vec![];
             for n in range {
-                record::Line::write(n, log.clock.now(), &opened(n.to_string()), &mut lines).unwrap();
+                record::Line::write(n, log.clock.now(), &opened(n.to_string()), &mut lines);
             }
             lines
         };
@@ -415,13 +422,77 @@ mod suite {
         log.assert_sound().await;
     }
 
+    pub(super) async fn what_no_column_takes_does_not_hold_up_what_comes_after(log: Log) {
+        let audit = log.open().await;
+        // Of a spool: each text with a NUL, and too long.
+        let too_much = |length| format!("\\u0000{}", "\u{e9}".repeat(length));
+        let line = format!(
+            r#"{{"n":1,"t":-9,"w":"{0}","a":"{0}","o":"{0}","u":"{0}","p":"{0}","r":"{0}","f":"{0}","c":"{0}","b":"{0}","i":"{0}","x":"{1}"}}"#,
+            too_much(300),
+            too_much(200_000)
+        );
+        let mut standing = shipping::Standing::New(0);
+        audit
+            .shared
+            .ship_bytes(&mut standing, format!("{line}\n").as_bytes(), &|_| Ok(()), |_| {})
+            .await
+            .unwrap();
+        assert_eq!(audit.figures().torn_lines(), 0);
+        // Of events, by the spool and by a commit.
+        audit.begin_use(opened("a\0b")).await.unwrap().end(Outcome::Ok, None);
+        audit.record(vec![event(Action::KeySaved, "c\0")]).await.unwrap();
+        audit.begin_use(opened("last")).await.unwrap().end(Outcome::Ok, None);
+        log.soon_has(6).await;
+        let rows = log.rows().await;
+        let found = |action: &str, note: &str| {
+            rows.iter().any(|row| row.action == action && row.note.as_deref() == Some(note))
+        };
+        assert!(found("key.opened", "a\u{fffd}b") && found("key.ended", "a\u{fffd}b"), "{rows:?}");
+        assert!(found("key.saved", "c\u{fffd}") && found("key.ended", "last"), "{rows:?}");
+        let cut = &rows[0];
+        assert_eq!(cut.user.as_deref(), Some(format!("\u{fffd}{}", "\u{e9}".repeat(254)).as_str()));
+        assert_eq!((cut.action.chars().count(), cut.outcome.chars().count()), (40, 20));
+        audit.close().await;
+        log.assert_sound().await;
+    }
+
+    pub(super) async fn ids_of_chains_that_were_removed_are_not_given_again(log: Log) {
+        let audit = log.strict().await;
+        audit.record(vec![event(Action::KeySaved, "one")]).await.unwrap();
+        audit.close().await;
+        log.assert_sound().await;
+        log.run("DELETE FROM audit_events").await;
+        log.run("DELETE FROM audit_writers").await;
+        for _ in 0..2 {
+            let audit = log.strict().await;
+            audit.record(vec![event(Action::KeySaved, "two")]).await.unwrap();
+            audit.close().await;
+        }
+        let writers: Vec<_> = log.rows().await.iter().map(|row| row.writer).collect();
+        assert_eq!(writers, [2, 3]);
+        let removed = |finding: &Finding| (finding.kind, finding.writer);
+        let found: Vec<_> = log.verify().await.findings.iter().map(removed).collect();
+        assert_eq!(found, [(FindingKind::WriterRemoved, Some(1))]);
+        // A count that is gone, or was put back, is not made good.
+        log.run("DELETE FROM audit_writer_count").await;
+        let audit = log.strict().await;
+        audit.record(vec![event(Action::KeySaved, "three")]).await.unwrap();
+        audit.close().await;
+        assert_eq!(log.verify().await.findings.len(), 2);
+    }
+
     pub(super) async fn a_log_that_was_put_back_gets_a_new_chain(log: Log) {
         let audit = log.open().await;
+        log.run("CREATE TABLE earlier AS SELECT * FROM audit_writer_count").await;
         audit.record(vec![event(Action::KeySaved, "one")]).await.unwrap();
         drop(audit.begin_use(opened("two")).await.unwrap());
         log.soon_has(3).await;
         log.database.execute(&NO_ROWS, vec![]).await.unwrap();
         log.database.execute(&NO_WRITERS, vec![]).await.unwrap();
+        log.run(
+            "UPDATE audit_writer_count SET (writers, signature) = (SELECT writers, signature FROM earlier)",
+        )
+        .await;
         let refused = audit.record(vec![event(Action::KeySaved, "three")]).await;
         assert!(matches!(refused, Err(Error::AuditUnavailable(_))), "{refused:?}");
         audit.record(vec![event(Action::KeySaved, "four")]).await.unwrap();
@@ -509,7 +580,9 @@ macro_rules! suite {
             without_a_state_directory_it_is_strict,
             a_spool_that_is_gone_is_made_anew,
             a_commit_with_an_unknown_end_is_neither_lost_nor_doubled,
+            what_no_column_takes_does_not_hold_up_what_comes_after,
             a_log_that_was_put_back_gets_a_new_chain,
+            ids_of_chains_that_were_removed_are_not_given_again,
             refusals_that_repeat_are_recorded_once_a_minute,
             equal_keys_have_equal_fingerprints_in_one_database_only,
             a_spool_of_another_database_is_left_alone,
@@ -638,12 +711,29 @@ fn a_row_is_what_its_line_says() {
     event.provider_status = Some(503);
     event.requester.actor = Actor::Service("name".into());
     let mut line = vec![];
-    record::Line::write(3, at, &event, &mut line).unwrap();
+    record::Line::write(3, at, &event, &mut line);
     assert_eq!(line.iter().position(|byte| *byte == b'\n'), Some(line.len() - 1));
     let read = record::Line::read(line.trim_ascii_end()).unwrap();
     assert_eq!((read.n, read.into_row()), (3, row_of(&event, at)));
     for torn in 1..line.len() - 1 {
         assert!(record::Line::read(&line[..torn]).is_none(), "{torn}");
+    }
+}
+
+#[test]
+fn a_line_is_json_whatever_stands_in_it() {
+    let every_character: String = (1..0x300).filter_map(char::from_u32).collect();
+    for note in ["", "plain", "\"", "\\", "\u{1f}\n\t", "\u{1f511} \u{2028}", &every_character] {
+        for n in [0, 7, 10, -1, i64::MAX, i64::MIN] {
+            let mut event = opened(note);
+            event.key_version = Some(n);
+            event.requester.actor = Actor::Impersonator(UserId::parse("\"\\ \u{e9}").unwrap());
+            event.requester.address = Some("192.0.2.1".parse().unwrap());
+            let mut line = vec![];
+            record::Line::write(n, Timestamp::UNIX_EPOCH, &event, &mut line);
+            let read = record::Line::read(line.trim_ascii_end()).unwrap();
+            assert_eq!((read.n, read.into_row()), (n, row_of(&event, Timestamp::UNIX_EPOCH)));
+        }
     }
 }
 
@@ -656,7 +746,9 @@ fn every_field_is_in_the_content_hash_and_the_hash_has_its_place() {
     (row.provider_status, row.duration_ms) = (Some(1), Some(2));
     let fresh = || row.clone();
     let mut hashes = vec![chain.content_hash(&row)];
-    let edits: [fn(&mut AuditRow); 16] = [
+    let edits: [fn(&mut AuditRow); 18] = [
+        |row| row.writer += 1,
+        |row| row.seq += 1,
         |row| row.at += SignedDuration::from_micros(1),
         |row| row.user = None,
         |row| row.actor.push('x'),

@@ -10,7 +10,7 @@ use super::chain::{Chain, is_same};
 use super::event::Action;
 use super::export::Heads;
 use crate::error::Error;
-use crate::storage::audit::{AuditRow, Writer};
+use crate::storage::audit::{AuditRow, Writer, WriterCount};
 use crate::storage::{self, Database, Row, StorageError};
 
 /// A call that was opened so short a time ago may be under way.
@@ -73,7 +73,7 @@ pub enum FindingKind {
     Moved,
     /// A row is there more than once.
     Duplicated,
-    /// A head was changed or put back to an earlier one.
+    /// A head, or the count of chains, was changed or put back to an earlier one.
     Head,
     /// A whole chain is gone.
     WriterRemoved,
@@ -106,7 +106,10 @@ impl fmt::Display for Finding {
         place.extend(self.seq.map(|seq| format!("seq {seq}")));
         place.extend(self.id.map(|id| format!("id {id}")));
         place.extend(self.at.map(|at| at.to_string()));
-        write!(formatter, " ({}): {}", place.join(", "), self.what)
+        if !place.is_empty() {
+            write!(formatter, " ({})", place.join(", "))?;
+        }
+        write!(formatter, ": {}", self.what)
     }
 }
 
@@ -345,8 +348,12 @@ struct Verification<'a> {
 /// The chain that is being looked at.
 struct Walk {
     writer: i64,
-    /// `None` if the writer has none.
+    /// `None` if the writer has none. It begins where the chain did when it was last asked.
     head: Option<Writer>,
+    is_begun: bool,
+    /// The first of the rows before the beginning that are being looked at. Retention removes the oldest ones first,
+    /// so those that it has not come to join the beginning without a gap.
+    left: Option<Finding>,
     /// The place of the next row.
     next: i64,
     /// What that row may go on from; empty: anything, since what came before is not there.
@@ -360,6 +367,8 @@ impl<'a> Verification<'a> {
         key: &'a Chain,
         exported: Option<&'a Heads>,
     ) -> Result<Self, Error> {
+        // Writers may be made meanwhile, each with its head.
+        let before = storage::audit::writer_count(database).await?;
         let mut this = Self {
             database,
             key,
@@ -377,6 +386,7 @@ impl<'a> Verification<'a> {
             this.report.find(Finding { kind, writer: None, seq: None, id, at: None, what });
         }
         this.check_heads();
+        this.check_count(before, storage::audit::writer_count(database).await?);
         for head in exported.into_iter().flat_map(|heads| &heads.0) {
             this.check_exported(head);
         }
@@ -407,6 +417,43 @@ impl<'a> Verification<'a> {
         }
     }
 
+    /// The newest writers are missed by how many there were, before and after the heads were read.
+    fn check_count(&mut self, before: Option<WriterCount>, after: Option<WriterCount>) {
+        let fits = |count: &WriterCount| self.key.fits_count(count);
+        let (Some(before), Some(after)) = (before.filter(fits), after.filter(fits)) else {
+            self.report.find(of_log(
+                FindingKind::Head,
+                "the signed count of chains was changed or removed: it does not fit",
+            ));
+            return;
+        };
+        let last = self.heads.keys().next_back().copied().unwrap_or(0).max(0);
+        if after.writers < last {
+            let what = format!(
+                "the signed count of chains was put back to an earlier one: it says {}, and there are {last}",
+                after.writers
+            );
+            self.report.find(of_log(FindingKind::Head, what));
+        }
+        if before.writers > 0 && self.heads.is_empty() {
+            let what = format!("the log was emptied: the heads of all {} chains are gone", before.writers);
+            self.report.find(of_log(FindingKind::WriterRemoved, what));
+            return;
+        }
+        for writer in (last..before.writers).take(1000).map(|before| before + 1) {
+            let newest = if writer == before.writers { ", the newest," } else { "" };
+            let what =
+                format!("this chain{newest} was removed: the count of chains has it, and its head is gone");
+            self.report.find(of_writer(FindingKind::WriterRemoved, writer, what));
+        }
+    }
+
+    fn has_told_removal_of(&self, writer: i64) -> bool {
+        let is_it =
+            |known: &Finding| known.kind == FindingKind::WriterRemoved && known.writer == Some(writer);
+        self.report.findings.iter().any(is_it)
+    }
+
     /// A head of an earlier export, against the head of now.
     fn check_exported(&mut self, exported: &'a Writer) {
         let writer = exported.id;
@@ -419,8 +466,7 @@ impl<'a> Verification<'a> {
             return;
         }
         let Some(now) = self.heads.get(&writer) else {
-            // Those in between were told already.
-            if self.heads.keys().next_back().is_none_or(|last| *last < writer) {
+            if !self.has_told_removal_of(writer) {
                 self.report.find(of_writer(
                     FindingKind::WriterRemoved,
                     writer,
@@ -471,12 +517,16 @@ impl<'a> Verification<'a> {
                 self.begin_chain(writer, &group).await?
             }
         };
-        if seq > chain.next {
-            self.check_gap(&mut chain, seq).await?;
+        if seq < 1 {
+            for row in &group {
+                let what = "it stands before the first place of its chain: it was added";
+                self.report.find(at_row(of_writer(FindingKind::Added, writer, what), row));
+            }
+        } else {
+            self.reach(&mut chain, seq, &group[0]).await?;
+            self.check_group(&mut chain, seq, group);
+            chain.next = seq.saturating_add(1);
         }
-        self.check_group(&mut chain, seq, group);
-        // Rows from before the beginning wait for their removal, if retention was stopped halfway.
-        chain.next = seq + 1;
         self.chain = Some(chain);
         Ok(())
     }
@@ -495,23 +545,11 @@ impl<'a> Verification<'a> {
                 writer,
                 "there are rows of this chain, and its head is gone",
             );
-            let already = self
-                .report
-                .findings
-                .iter()
-                .any(|known| known.kind == FindingKind::WriterRemoved && known.writer == Some(writer));
-            if !already {
+            if !self.has_told_removal_of(writer) {
                 self.report.find(at_row(finding, &group[0]));
             }
         }
-        let mut chain = Walk::of(writer, head);
-        let seq = group[0].place().1;
-        if chain.head.is_none() || seq < chain.next {
-            // From wherever it begins.
-            chain.next = seq;
-            chain.candidates.clear();
-        }
-        Ok(chain)
+        Ok(Walk::of(writer, head))
     }
 
     /// The head of a writer that began after the heads were read.
@@ -523,23 +561,78 @@ impl<'a> Verification<'a> {
         Ok(head.filter(|head| fits_head(self.key, head)))
     }
 
-    /// Rows are missing before `seq`: unless retention removed them meanwhile, somebody else did.
-    async fn check_gap(&mut self, chain: &mut Walk, seq: i64) -> Result<(), Error> {
-        let now = storage::audit::writer(self.database, chain.writer).await?;
-        let begins_later = now.filter(|now| fits_head(self.key, now) && now.first_seq > chain.next);
-        if let Some(now) = begins_later {
-            if now.first_seq >= seq {
-                chain.candidates = if now.first_seq == seq { vec![now.first_previous] } else { vec![] };
-                chain.next = seq;
-                return Ok(());
+    /// Goes on to the row at `seq`: whether those before it are there.
+    async fn reach(&mut self, chain: &mut Walk, seq: i64, row: &Found) -> Result<(), Error> {
+        let is_begun = std::mem::replace(&mut chain.is_begun, true);
+        let Some(mut first) = chain.head.as_ref().map(|head| head.first_seq) else {
+            if !is_begun {
+                // From wherever it begins.
+                chain.begin_at(seq);
+            } else if seq > chain.next {
+                self.miss(chain, seq);
             }
-            chain.next = now.first_seq;
+            return Ok(());
+        };
+        if chain.left.is_some() && (seq > chain.next || seq == first) {
+            self.end_left(chain).await?;
+        } else if chain.left.is_some() {
+            return Ok(());
         }
+        if seq > chain.next {
+            // Unless retention removed them meanwhile, somebody else did.
+            let now = storage::audit::writer(self.database, chain.writer).await?;
+            let begins_later = now.filter(|now| fits_head(self.key, now) && now.first_seq > chain.next);
+            if let (Some(now), Some(head)) = (begins_later, &mut chain.head) {
+                first = now.first_seq;
+                chain.next = first;
+                chain.candidates = vec![now.first_previous.clone()];
+                (head.first_seq, head.first_previous) = (now.first_seq, now.first_previous);
+            }
+        }
+        if seq < first {
+            let what = "before the beginning of the chain, which it does not join: added, or put back after its removal";
+            chain.left = Some(at_row(of_writer(FindingKind::Added, chain.writer, what), row));
+            chain.begin_at(seq);
+        } else if seq > chain.next {
+            self.miss(chain, seq);
+        }
+        Ok(())
+    }
+
+    /// Rows are missing before `seq`.
+    fn miss(&mut self, chain: &mut Walk, seq: i64) {
         let finding = of_writer(FindingKind::Removed, chain.writer, missing(chain.next, seq - 1, "removed"));
         self.report.find(Finding { seq: Some(chain.next), ..finding });
-        chain.candidates.clear();
-        chain.next = seq;
+        chain.begin_at(seq);
+    }
+
+    /// The rows before the beginning are over: whether they join it. Goes on at the beginning.
+    async fn end_left(&mut self, chain: &mut Walk) -> Result<(), Error> {
+        let (Some(left), Some(head)) = (chain.left.take(), &chain.head) else { return Ok(()) };
+        let last = chain.next - 1;
+        let joins = |hash: &String| is_same(hash, &head.first_previous);
+        let is_joined = chain.next == head.first_seq
+            && (chain.candidates.is_empty() || chain.candidates.iter().any(joins));
+        // Retention may have gone on meanwhile. What it has not come to is there still.
+        if !is_joined && self.is_there((chain.writer, last)).await? {
+            let rows = match left.seq {
+                Some(from) if from < last => format!("the rows {from} to {last} stand "),
+                _ => "the row stands ".to_owned(),
+            };
+            self.report.find(Finding { what: rows + &left.what, ..left });
+            chain.last_id = i64::MIN;
+        }
+        chain.next = head.first_seq;
+        chain.candidates = vec![head.first_previous.clone()];
         Ok(())
+    }
+
+    async fn is_there(&self, place: (i64, i64)) -> Result<bool, Error> {
+        match storage::audit::chains(self.database, place, 1).await {
+            Ok(rows) => Ok(rows.iter().filter_map(Found::read).any(|row| row.place() == place)),
+            Err(StorageError::Unexpected(_)) => Ok(true),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// The rows at one place: one of them should be the right one.
@@ -617,6 +710,10 @@ impl<'a> Verification<'a> {
                 FindingKind::Changed,
                 "it is marked as erased, and the mark, or what is left of the row, is not Keyfold's",
             )),
+            // No row before it tells.
+            (false, true) if chain.candidates.is_empty() => {
+                Some((FindingKind::Changed, "what it says was changed, or it was copied or moved here"))
+            }
             (false, true) => Some((FindingKind::Changed, "what it says was changed")),
             (true, false) => Some((
                 FindingKind::Moved,
@@ -629,7 +726,7 @@ impl<'a> Verification<'a> {
                 } else {
                     (
                         FindingKind::Added,
-                        "neither what it says nor its place fits its hashes: it was added, or changed with them",
+                        "neither what it says nor its place fits its hashes: it was added, copied or moved here, or changed with them",
                     )
                 })
             }
@@ -655,7 +752,8 @@ impl<'a> Verification<'a> {
     }
 
     /// Whether the rows go as far as the head says, and no further.
-    async fn end_chain(&mut self, chain: Walk) -> Result<(), Error> {
+    async fn end_chain(&mut self, mut chain: Walk) -> Result<(), Error> {
+        self.end_left(&mut chain).await?;
         let Some(head) = &chain.head else { return Ok(()) };
         let last = chain.next - 1;
         if last == head.last_seq {
@@ -715,10 +813,16 @@ impl<'a> Verification<'a> {
 }
 
 impl Walk {
+    /// Goes on at `seq`, from whatever stands there.
+    fn begin_at(&mut self, seq: i64) {
+        self.next = seq;
+        self.candidates.clear();
+    }
+
     fn of(writer: i64, head: Option<Writer>) -> Self {
         let next = head.as_ref().map_or(1, |head| head.first_seq);
         let candidates = head.as_ref().map(|head| head.first_previous.clone()).into_iter().collect();
-        Self { writer, head, next, candidates, last_id: i64::MIN }
+        Self { writer, head, is_begun: false, left: None, next, candidates, last_id: i64::MIN }
     }
 }
 
@@ -782,6 +886,10 @@ pub(super) fn says_what_was_written(key: &Chain, row: &AuditRow) -> bool {
 
 fn of_writer(kind: FindingKind, writer: i64, what: impl Into<String>) -> Finding {
     Finding { kind, writer: Some(writer), seq: None, id: None, at: None, what: what.into() }
+}
+
+fn of_log(kind: FindingKind, what: impl Into<String>) -> Finding {
+    Finding { kind, writer: None, seq: None, id: None, at: None, what: what.into() }
 }
 
 fn at_row(finding: Finding, row: &Found) -> Finding {

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::chain::{Chain, NOTHING_BEFORE, is_same};
-use crate::storage::audit::{AuditRow, Writer};
+use crate::storage::audit::{AuditRow, Writer, WriterCount};
 use crate::storage::{self, Connection, StorageError, Transaction};
 
 /// Commits of management events that may be under way at once.
@@ -46,7 +46,7 @@ pub(super) async fn new_writer(
     // Whoever makes one waits for whoever makes one: ids are consecutive.
     storage::root_secrets::take_turn(transaction).await?;
     let mut writer = Writer {
-        id: storage::audit::next_writer(transaction).await?,
+        id: next_id(transaction, chain).await?,
         first_seq: 1,
         first_previous: NOTHING_BEFORE.to_owned(),
         first_signature: String::new(),
@@ -60,6 +60,29 @@ pub(super) async fn new_writer(
     writer.last_signature = chain.last_signature(&writer);
     storage::audit::insert_writer(transaction, &writer).await?;
     Ok(writer)
+}
+
+/// The id of the next writer, which is counted. The id of one that was removed is not given again.
+async fn next_id(transaction: &Transaction, chain: &Chain) -> Result<i64, StorageError> {
+    let last = storage::audit::last_writer(transaction).await?;
+    let count = storage::audit::writer_count(transaction).await?;
+    match count.filter(|count| chain.fits_count(count) && count.writers >= last) {
+        Some(WriterCount { writers, .. }) => {
+            storage::audit::update_writer_count(transaction, &count_of(chain, writers + 1)).await?;
+            Ok(writers + 1)
+        }
+        // It was removed, changed or put back: left as it is, for the verification to tell.
+        None => Ok(last + 1),
+    }
+}
+
+/// Begins to count writers, in the transaction in which the audit key is made.
+pub(super) async fn begin_count(transaction: &Transaction, chain: &Chain) -> Result<(), StorageError> {
+    storage::audit::insert_writer_count(transaction, &count_of(chain, 0)).await
+}
+
+pub(super) fn count_of(chain: &Chain, writers: i64) -> WriterCount {
+    WriterCount { writers, signature: chain.count_signature(writers) }
 }
 
 /// The head of this chain as it stands in the database; `None` if it is not there, or was not signed by Keyfold.

@@ -39,7 +39,7 @@ fn expand(secret: &[u8; KEY_LEN], label: &[u8], out: &mut [u8]) -> Result<(), En
 
 /// What the audit log's hashes and signatures are over: HMAC-SHA-256 under the audit key, each label first.
 pub(crate) mod audit_labels {
-    /// What a row tells.
+    /// What a row tells, and its place.
     pub(crate) const CONTENT: &[u8] = b"keyfold/1/audit-content";
     /// A row's place after the one before it.
     pub(crate) const LINK: &[u8] = b"keyfold/1/audit-link";
@@ -49,6 +49,8 @@ pub(crate) mod audit_labels {
     pub(crate) const HEAD: &[u8] = b"keyfold/1/audit-head";
     /// The place where a writer's chain begins.
     pub(crate) const ANCHOR: &[u8] = b"keyfold/1/audit-anchor";
+    /// How many writers there ever were.
+    pub(crate) const COUNT: &[u8] = b"keyfold/1/audit-count";
     /// Which database a spool is for.
     pub(crate) const SPOOL: &[u8] = b"keyfold/1/audit-spool";
 }

@@ -66,6 +66,7 @@ impl MasterKey {
     }
 
     /// Takes the 32 bytes that a key service (`keeper`, as it is shown) keeps.
+    #[cfg(feature = "kms")]
     pub(crate) fn from_keeper(bytes: &[u8], keeper: &str) -> Result<Self, MalformedMasterKey> {
         let bytes: &[u8; KEY_LEN] = bytes.try_into().map_err(|_| MalformedMasterKey::Encoding)?;
         if is_weak(bytes) {

@@ -88,6 +88,11 @@ impl UserApiKeys {
         let opened = self.stored.open(&self.user, &provider, stored);
         Some(match &opened {
             Ok(key) => self.record_of(&provider, key, stored, KeySource::Database),
+            // Nothing is wrong with the key: nobody is to enter it again.
+            Err(_) if self.stored.not_given.is_some() => KeyRecord {
+                masked: "****".into(),
+                ..self.record_without_key(&provider, stored, KeySource::Database)
+            },
             Err(_) => KeyRecord {
                 masked: "****".into(),
                 status: KeyStatus::Unreadable,

@@ -31,7 +31,7 @@ pub use status::KeyStatus;
 use crate::audit::{self, Action, Audit, Event, Fingerprint, Outcome, UseRecord};
 use crate::auth::AuthenticatedUser;
 use crate::clock::{Clock, Random};
-use crate::envelope::{DataKey, EnvelopeError, MasterKeyRing, Purpose, Sealed};
+use crate::envelope::{DataKey, EnvelopeError, KeyId, MasterKeyRing, Purpose, Sealed};
 use crate::error::Error;
 use crate::figures::{Call, CallKind, CallOutcome, Figures, Opening};
 use crate::provider::http::HttpClient;
@@ -40,7 +40,7 @@ use crate::requester::{Actor, Requester};
 use crate::secret::ApiKey;
 use crate::storage::deletions::Tombstone;
 use crate::storage::keys::KeyVersion;
-use crate::storage::{self, Database};
+use crate::storage::{self, Connection, Database, root_secrets};
 use crate::user::UserId;
 use environment::Found;
 
@@ -138,6 +138,8 @@ impl AskedBy {
 #[derive(Default)]
 struct Stored {
     data_key: Option<Result<DataKey, EnvelopeError>>,
+    /// The master key of this database that wraps the data key, if it is not given: the operator's to put right.
+    not_given: Option<KeyId>,
     is_suspended: bool,
     /// The user was deleted once: tokens that were issued up to then are refused.
     valid_from: Option<Timestamp>,
@@ -262,7 +264,7 @@ impl Keys {
 
     async fn read(&self, user: &UserId) -> Result<Stored, Error> {
         if let Some(rows) = storage::keys::load(&self.database, user).await? {
-            return Ok(Stored::read(self, user, rows));
+            return Stored::read(self, &self.database, user, rows).await;
         }
         // Who has no row was never here, or was deleted.
         let tombstone = storage::deletions::find(&self.database, user).await?;
@@ -324,17 +326,33 @@ impl Keys {
 }
 
 impl Stored {
-    fn read(keys: &Keys, user: &UserId, rows: storage::keys::UserKeyRows) -> Self {
+    async fn read(
+        keys: &Keys,
+        connection: &impl Connection,
+        user: &UserId,
+        rows: storage::keys::UserKeyRows,
+    ) -> Result<Self, Error> {
         let data_key = rows.data_key.parse().and_then(|wrapped| DataKey::unwrap(&keys.ring, user, &wrapped));
-        let keys = rows.keys.into_iter().map(StoredKey::read).collect();
-        let is_suspended = rows.suspended_at.is_some();
-        Self { data_key: Some(data_key), is_suspended, valid_from: rows.valid_from, keys }
+        let mut not_given = None;
+        if let Err(EnvelopeError::UnknownKey(id)) = &data_key {
+            // Any id can be written into a damaged row; a master key that was used here left a check value.
+            let check = root_secrets::find(connection, &root_secrets::master_key_check(id)).await?;
+            not_given = check.is_some().then_some(*id);
+        }
+        Ok(Self {
+            data_key: Some(data_key),
+            not_given,
+            is_suspended: rows.suspended_at.is_some(),
+            valid_from: rows.valid_from,
+            keys: rows.keys.into_iter().map(StoredKey::read).collect(),
+        })
     }
 
     /// What there is of a user who was deleted and did not come back.
     fn of_deleted(tombstone: Tombstone) -> Self {
         Self {
             data_key: None,
+            not_given: None,
             is_suspended: tombstone.suspended_at.is_some(),
             valid_from: Some(tombstone.refused_until),
             keys: vec![],
@@ -368,6 +386,18 @@ impl Stored {
             _ => EnvelopeError::Malformed,
         })?;
         ApiKey::from_opened(data_key.open(&purpose, sealed)?).map_err(|_| EnvelopeError::Malformed)
+    }
+
+    /// What is told of something that did not open: that it is to be entered again, unless only a master key is missing.
+    fn unopened(&self, provider: &Provider, why: &EnvelopeError) -> Error {
+        let Some(id) = self.not_given else { return unreadable(provider, &why.to_string()) };
+        tracing::error!(
+            master_key = %id,
+            "a user's keys are sealed by a master key of this database that is not given; give it in KEYFOLD_OTHER_MASTER_KEYS and restart"
+        );
+        Error::MasterKey(format!(
+            "Your keys are sealed with the master key {id}, which this Keyfold was not given. Nothing is lost, and there is no need to enter a key again: try later. The operator gives Keyfold that master key, as KEYFOLD_MASTER_KEY or in KEYFOLD_OTHER_MASTER_KEYS, and restarts it."
+        ))
     }
 }
 
@@ -533,12 +563,7 @@ impl UserApiKeys {
         if !self.has(provider) {
             return Ok(None);
         }
-        let OpenedKey { key, ticket } = self.look_at_for(provider, audit::Purpose::Recheck)?;
-        let verdict = self.keys.ask(provider, &key).await;
-        drop(key);
-        self.record_check(&ticket, &verdict, audit::Purpose::Recheck).await?;
-        ticket.note_verdict(&verdict).await?;
-        Ok(Some(verdict))
+        self.check_stored(provider, audit::Purpose::Recheck).await.map(Some)
     }
 
     /// Whether the user was deleted and did not come back.
@@ -566,29 +591,34 @@ impl UserApiKeys {
 
     /// Asks the provider about the stored key and remembers what it said.
     pub async fn validate(&self, provider: &Arc<Provider>) -> Result<Verdict, Error> {
-        let OpenedKey { key, ticket } = self.look_at_for(provider, audit::Purpose::Check)?;
-        let verdict = self.keys.ask(provider, &key).await;
-        drop(key);
-        self.record_check(&ticket, &verdict, audit::Purpose::Check).await?;
-        ticket.note_verdict(&verdict).await?;
-        Ok(verdict)
+        self.check_stored(provider, audit::Purpose::Check).await
     }
 
-    async fn record_check(
+    /// That the key was opened for it is recorded before the provider is asked.
+    async fn check_stored(
         &self,
-        ticket: &KeyTicket,
-        verdict: &Verdict,
+        provider: &Arc<Provider>,
         purpose: audit::Purpose,
-    ) -> Result<(), Error> {
-        if ticket.provider.check.is_none() {
-            return Ok(());
+    ) -> Result<Verdict, Error> {
+        let OpenedKey { key, ticket } = self.look_at_for(provider, purpose)?;
+        // One that cannot be asked is not called.
+        let begun = if provider.check.is_some() {
+            let event = self.event_of(&ticket, Action::KeyOpened, purpose);
+            Some(self.keys.audit.begin_use(event).await?)
+        } else {
+            None
+        };
+        let verdict = self.keys.ask(provider, &key).await;
+        drop(key);
+        if let Some(begun) = begun {
+            let is_taken = matches!(verdict, Verdict::Valid | Verdict::Limited(_));
+            begun.end(if is_taken { Outcome::Ok } else { Outcome::Failed }, None);
+            let mut event = self.event_of(&ticket, Action::KeyChecked, purpose);
+            event.outcome = checked(&verdict);
+            self.keys.audit.record_check(event).await?;
         }
-        let mut event = self.event_of(ticket, Action::KeyChecked, purpose);
-        event.outcome = checked(verdict);
-        if purpose == audit::Purpose::Recheck {
-            event.requester = Requester::new(Actor::Keyfold);
-        }
-        self.keys.audit.record_check(event).await
+        ticket.note_verdict(&verdict).await?;
+        Ok(verdict)
     }
 
     fn find(&self, provider: &Arc<Provider>) -> Result<(ApiKey, Identity, KeyStatus), Error> {
@@ -600,7 +630,7 @@ impl UserApiKeys {
                 let key = self
                     .stored
                     .open(&self.user, &provider.id, stored)
-                    .map_err(|error| unreadable(provider, &error.to_string()))?;
+                    .map_err(|error| self.stored.unopened(provider, &error))?;
                 Ok((key, Identity::Version(stored.row.identity()), KeyStatus::parse(&stored.row.status)))
             }
             ReadFrom::Environment(files) => match files.find(provider)? {

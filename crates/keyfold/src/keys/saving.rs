@@ -416,7 +416,7 @@ impl Changing {
         self.keys.take_turn(transaction, user, now).await?;
         let rows = self.load(transaction).await?;
         let damaged = rows.data_key.clone();
-        let stored = Stored::read(&self.keys, user, rows);
+        let stored = Stored::read(&self.keys, transaction, user, rows).await?;
         // A master key that is not given is the operator's to put right: nothing is lost yet.
         let is_damaged = matches!(
             stored.data_key,
@@ -429,7 +429,8 @@ impl Changing {
         storage::sessions::keep_damaged_data_key(transaction, user).await?;
         let (_, wrapped) = DataKey::generate(&self.keys.ring, &*self.keys.random, user)?;
         storage::sessions::replace_data_key(transaction, user, &damaged, &wrapped.to_string()).await?;
-        Ok(Stored::read(&self.keys, user, self.load(transaction).await?))
+        let rows = self.load(transaction).await?;
+        Stored::read(&self.keys, transaction, user, rows).await
     }
 
     async fn load(&self, transaction: &Transaction) -> Result<UserKeyRows, Error> {
@@ -546,8 +547,8 @@ impl Changing {
 
     fn open(&self, stored: &Stored, sealed: &str, version: i64) -> Result<ApiKey, Error> {
         let purpose = Purpose::ApiKey { user: &self.user, provider: &self.provider.id, version };
+        let data_key = self.data_key(stored)?;
         let open = || {
-            let data_key = self.data_key(stored).map_err(|_| EnvelopeError::DoesNotOpen)?;
             let opened = data_key.open(&purpose, &sealed.parse()?)?;
             ApiKey::from_opened(opened).map_err(|_| EnvelopeError::Malformed)
         };
@@ -559,7 +560,7 @@ impl Changing {
     fn data_key<'a>(&self, stored: &'a Stored) -> Result<&'a DataKey, Error> {
         match &stored.data_key {
             Some(Ok(data_key)) => Ok(data_key),
-            Some(Err(error)) => Err(super::unreadable(&self.provider, &error.to_string())),
+            Some(Err(error)) => Err(stored.unopened(&self.provider, error)),
             None => Err(Error::Internal("a session has no data key".into())),
         }
     }

@@ -67,6 +67,14 @@ impl Fixture {
         key_of(&self.keys, user, provider).await
     }
 
+    /// As a start with this master key does it.
+    async fn is_used_here(&self, master_key: &Arc<MasterKey>) {
+        let ring = MasterKeyRing::new(Arc::clone(master_key), vec![]);
+        let check = ring.check_value(&SystemRandom).unwrap().to_string();
+        let name = storage::root_secrets::master_key_check(master_key.id());
+        storage::root_secrets::insert_or_find(&self.keys.database, &name, &check).await.unwrap();
+    }
+
     /// Changes something of ann's by hand, with texts as parameters, and waits until that was heard.
     async fn execute(&self, sql: &'static str, values: Vec<Value>) -> u64 {
         let changes = self.keys.database.changes();
@@ -320,6 +328,26 @@ mod suite {
         assert_eq!(code(ann.get("gemini")), "key_unreadable");
         let key = ApiKey::parse(&example_key("gemini", 2)).unwrap();
         assert_eq!(code(ann.save(&keys.provider("gemini").unwrap(), key).await), "key_unreadable");
+        // What was used here, as a check value tells, is a master key that somebody has.
+        fixture.is_used_here(&fixture.master_key).await;
+        for number in [2, 3] {
+            let ann = keys.of_to_change(&id("ann")).await.unwrap();
+            let gemini = keys.provider("gemini").unwrap();
+            let refused = ann.get("gemini").err().unwrap();
+            assert_eq!(refused.code(), "master_key_unavailable");
+            let text = refused.to_string();
+            assert!(text.contains("Nothing is lost") && !text.contains("again."), "{text}");
+            assert_eq!(code(ann.validate(&gemini).await), "master_key_unavailable");
+            assert_eq!(code(ann.roll_back(&gemini).await), "no_previous_version");
+            let key = ApiKey::parse(&example_key("gemini", number)).unwrap();
+            assert_eq!(code(ann.save(&gemini, key).await), "master_key_unavailable");
+            let exa = keys.provider("exa").unwrap();
+            let key = ApiKey::parse(&example_key("exa", number)).unwrap();
+            assert_eq!(code(ann.save(&exa, key).await), "master_key_unavailable");
+            // The list invites nobody to enter it again.
+            let [record] = &ann.list().unwrap()[..] else { panic!() };
+            assert_eq!((record.status, record.masked.as_str()), (KeyStatus::Valid, "****"));
+        }
         let keys = fixture.replica().await;
         let ann = keys.of(&id("ann")).await.unwrap();
         assert_eq!(ann.get("gemini").unwrap().expose(), example_key("gemini", 1));
@@ -450,7 +478,7 @@ mod suite {
         let fixture = Fixture::new(&place).await;
         let (old, new) = (Arc::clone(&fixture.master_key), another_master_key());
         let first = fixture.replica_with(MasterKeyRing::new(Arc::clone(&old), vec![Arc::clone(&new)])).await;
-        let second = fixture.replica_with(MasterKeyRing::new(new, vec![old])).await;
+        let second = fixture.replica_with(MasterKeyRing::new(Arc::clone(&new), vec![old])).await;
         save(&first, "ann", "gemini", &example_key("gemini", 1)).await.unwrap();
         save(&second, "bob", "gemini", &example_key("gemini", 2)).await.unwrap();
         // Each under the data key that the other made.
@@ -468,6 +496,12 @@ mod suite {
         assert_eq!(code(fixture.key_of("bob", "exa").await), "key_unreadable");
         let over = fixture.save("bob", "gemini", &example_key("gemini", 3)).await;
         assert_eq!(code(over), "key_unreadable");
+        fixture.is_used_here(&new).await;
+        let keys = fixture.replica().await;
+        assert_eq!(key_of(&keys, "ann", "exa").await.unwrap(), example_key("exa", 1));
+        assert_eq!(code(key_of(&keys, "bob", "exa").await), "master_key_unavailable");
+        let over = save(&keys, "bob", "gemini", &example_key("gemini", 3)).await;
+        assert_eq!(code(over), "master_key_unavailable");
         assert_eq!(key_of(&second, "bob", "gemini").await.unwrap(), example_key("gemini", 2));
     }
 

@@ -11,7 +11,7 @@ mod status;
 
 use std::sync::Arc;
 
-pub(crate) use ring::{open_ring, verify};
+pub(crate) use ring::{open_ring, still_fits, verify};
 pub use rotation::{Progress, Rotation};
 pub use status::{KeyStanding, MasterKeyStatus, Role};
 

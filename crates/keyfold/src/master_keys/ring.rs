@@ -99,6 +99,7 @@ async fn kept_key(
 }
 
 #[cfg(not(feature = "kms"))]
+#[expect(clippy::unused_async, reason = "the other one asks a service")]
 async fn kept_key(key: &KmsKey, _: &Database, _: &dyn Random, _: bool) -> Result<MasterKey, Error> {
     Err(Error::MasterKey(format!(
         "This build of Keyfold cannot use AWS KMS, which keeps the master key {key}."
@@ -166,6 +167,35 @@ async fn missing_key(
         }
     }
     Ok(None)
+}
+
+/// Users at each end of the table whose data keys are looked at to tell whether a ring still fits.
+const LOOKED_AT: i64 = 100;
+
+/// Whether the database still has what the ring was verified with, and is not sealed by a master key that came later
+/// and is not given. Looks at a few users only, so it can be asked every second.
+pub(crate) async fn still_fits(ring: &MasterKeyRing, database: &Database) -> Result<(), Error> {
+    let checks = root_secrets::master_key_checks(database).await.map_err(Error::DatabaseUnavailable)?;
+    let checks: Vec<Sealed> = checks.iter().filter_map(|check| check.parse().ok()).collect();
+    if !checks.iter().any(|check| check.key_id() == ring.primary_id() && ring.verify(check).is_ok()) {
+        // It was there at the start.
+        return Err(Error::MasterKey(
+            "The database no longer has the check value of Keyfold's master key. Was another one restored or put in its place?".into(),
+        ));
+    }
+    let given = ring.ids();
+    let unknown: Vec<KeyId> = checks.iter().map(Sealed::key_id).filter(|id| !given.contains(id)).collect();
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    let prefixes =
+        master_keys::prefixes_at_both_ends(database, LOOKED_AT).await.map_err(Error::DatabaseUnavailable)?;
+    match unknown.into_iter().find(|id| prefixes.contains(&id.sealed_prefix())) {
+        None => Ok(()),
+        Some(id) => Err(Error::MasterKey(format!(
+            "Users' keys in this database are sealed with the master key {id}, which this Keyfold was not given. Nothing is lost: add it to KEYFOLD_OTHER_MASTER_KEYS, and restart."
+        ))),
+    }
 }
 
 fn not_given(missing: KeyId, ring: &MasterKeyRing) -> Error {

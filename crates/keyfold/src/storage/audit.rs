@@ -31,7 +31,7 @@ pub(crate) struct AuditRow {
     pub(crate) duration_ms: Option<i64>,
     pub(crate) address: Option<String>,
     pub(crate) note: Option<String>,
-    /// Over all of the above but `id`, `writer` and `seq`, as it was when the row was made.
+    /// Over all of the above but `id`, as it was when the row was made.
     pub(crate) content_hash: String,
     /// Over writer, seq, the hash of the row before, and `content_hash`.
     pub(crate) hash: String,
@@ -59,6 +59,13 @@ pub(crate) struct Writer {
     pub(crate) last_signature: String,
 }
 
+/// How many writers there ever were, signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct WriterCount {
+    pub(crate) writers: i64,
+    pub(crate) signature: String,
+}
+
 /// The columns of [`AuditRow`], in the order that [`read_row`] expects.
 macro_rules! columns {
     () => {
@@ -81,7 +88,15 @@ const INSERT_BEGIN: &str = "INSERT INTO audit_events (at, user_id, actor, action
      note, content_hash, hash) VALUES ";
 const INSERT_END: &str = " RETURNING id";
 
-const NEXT_WRITER: Statement = statement("SELECT COALESCE(MAX(id), 0) + 1 FROM audit_writers", &[]);
+const LAST_WRITER: Statement = statement("SELECT COALESCE(MAX(id), 0) FROM audit_writers", &[]);
+const WRITER_COUNT: Statement =
+    statement("SELECT writers, signature FROM audit_writer_count WHERE id = 1", &[]);
+const INSERT_WRITER_COUNT: Statement = statement(
+    "INSERT INTO audit_writer_count (id, writers, signature) VALUES (1, $1, $2) ON CONFLICT (id) DO NOTHING",
+    &[Integer, Text],
+);
+const UPDATE_WRITER_COUNT: Statement =
+    statement("UPDATE audit_writer_count SET writers = $1, signature = $2 WHERE id = 1", &[Integer, Text]);
 const INSERT_WRITER: Statement = statement(
     "INSERT INTO audit_writers (id, first_seq, first_previous, first_signature, last_seq, last_hash, last_at, \
      spooled, last_signature) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
@@ -101,7 +116,8 @@ const ADVANCE: Statement = statement(
 const MAKE_PARTITIONS: Statement = statement("SELECT keyfold_audit_partitions($1)", &[Time]);
 
 #[cfg(test)]
-pub(super) const ALL: [Statement; 4] = [NEXT_WRITER, INSERT_WRITER, WRITER, ADVANCE];
+pub(super) const ALL: [Statement; 7] =
+    [LAST_WRITER, WRITER_COUNT, INSERT_WRITER_COUNT, UPDATE_WRITER_COUNT, INSERT_WRITER, WRITER, ADVANCE];
 
 /// One `INSERT` of that many rows.
 fn insert_statement(rows: usize) -> Statement {
@@ -169,10 +185,37 @@ fn values_of(row: &AuditRow) -> [Value; INSERTED.len()] {
     ]
 }
 
-/// The id that the next writer gets. The caller holds the turn for it (`root_secrets::take_turn`).
-pub(crate) async fn next_writer(transaction: &impl Connection) -> Result<i64, StorageError> {
-    let rows = transaction.query(&NEXT_WRITER, vec![]).await?;
-    rows.first().map_or(Ok(1), |row| row.integer(0))
+/// The highest id of a writer that is there; 0 without any.
+pub(crate) async fn last_writer(connection: &impl Connection) -> Result<i64, StorageError> {
+    let rows = connection.query(&LAST_WRITER, vec![]).await?;
+    rows.first().map_or(Ok(0), |row| row.integer(0))
+}
+
+/// The count of writers. One that is no number is -1, with its signature, which then does not fit.
+pub(crate) async fn writer_count(connection: &impl Connection) -> Result<Option<WriterCount>, StorageError> {
+    let rows = connection.query(&WRITER_COUNT, vec![]).await?;
+    Ok(rows.first().map(|row| WriterCount {
+        writers: row.integer(0).unwrap_or(-1),
+        signature: row.text(1).unwrap_or_default().to_owned(),
+    }))
+}
+
+/// Leaves the one that stands, if there is one.
+pub(crate) async fn insert_writer_count(
+    connection: &impl Connection,
+    count: &WriterCount,
+) -> Result<(), StorageError> {
+    let values = vec![count.writers.into(), count.signature.as_str().into()];
+    connection.execute(&INSERT_WRITER_COUNT, values).await.map(drop)
+}
+
+/// The caller holds the turn for it (`root_secrets::take_turn`).
+pub(crate) async fn update_writer_count(
+    connection: &impl Connection,
+    count: &WriterCount,
+) -> Result<(), StorageError> {
+    let values = vec![count.writers.into(), count.signature.as_str().into()];
+    connection.execute(&UPDATE_WRITER_COUNT, values).await.map(drop)
 }
 
 pub(crate) async fn insert_writer(connection: &impl Connection, writer: &Writer) -> Result<(), StorageError> {
@@ -348,7 +391,7 @@ const MOVE_BEGINNING: Statement = statement(
 );
 const REMOVE_PRUNED: Statement = statement(
     "DELETE FROM audit_events WHERE at < $1 AND id IN (SELECT e.id FROM audit_events e \
-     JOIN audit_writers w ON w.id = e.writer WHERE e.at < $1 AND e.seq < w.first_seq ORDER BY e.at LIMIT $2)",
+     JOIN audit_writers w ON w.id = e.writer WHERE e.at < $1 AND e.seq < w.first_seq ORDER BY e.at, e.id LIMIT $2)",
     &[Time, Integer],
 );
 /// PostgreSQL only.
@@ -532,7 +575,8 @@ pub(crate) async fn move_beginning(
     Ok(connection.execute(&MOVE_BEGINNING, values).await? == 1)
 }
 
-/// Removes rows of before this time that stand before the beginnings of their chains, at most so many.
+/// Removes rows of before this time that stand before the beginnings of their chains, at most so many; the oldest first, so
+/// that those left of a chain join its beginning.
 pub(crate) async fn remove_pruned(
     connection: &impl Connection,
     before: Timestamp,

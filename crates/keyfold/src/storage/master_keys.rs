@@ -48,6 +48,12 @@ const COUNT: Statement = statement(
      WHERE id > $1 AND id <= $2 GROUP BY substr(data_key, 1, 14)",
     &[Integer, Integer],
 );
+const OLDEST_AND_NEWEST: Statement = statement(
+    "SELECT substr(data_key, 1, 14) FROM (SELECT data_key FROM onboarding_sessions ORDER BY id LIMIT $1) AS oldest \
+     UNION SELECT substr(data_key, 1, 14) \
+     FROM (SELECT data_key FROM onboarding_sessions ORDER BY id DESC LIMIT $1) AS newest",
+    &[Integer],
+);
 const REPLACE_DAMAGED: Statement = statement(
     "UPDATE onboarding_sessions SET data_key = $3 WHERE id = $1 AND data_key = $2",
     &[Integer, Text, Text],
@@ -64,7 +70,8 @@ const ANNOUNCE_NO_REWRAPPING: Statement =
 const ANNOUNCE_ALL: Statement = statement("SELECT COUNT(pg_notify('keyfold_changes', ''))", &[]);
 
 #[cfg(test)]
-pub(super) const ALL: [Statement; 5] = [LAST_ID, NOT_WRAPPED_BY, COUNT, REPLACE_DAMAGED, KEEP_DAMAGED];
+pub(super) const ALL: [Statement; 6] =
+    [LAST_ID, NOT_WRAPPED_BY, COUNT, OLDEST_AND_NEWEST, REPLACE_DAMAGED, KEEP_DAMAGED];
 
 /// Wraps [`BATCH`] data keys anew, each only if it is still what it was; rows that are left over are null.
 pub(super) fn rewrap_statement() -> &'static Statement {
@@ -125,6 +132,15 @@ pub(crate) async fn count(
         Ok(Alike { prefix: row.text(0)?.to_owned(), count: row.integer(1)?, sample: row.text(2)?.to_owned() })
     };
     rows.iter().map(read).collect()
+}
+
+/// How the data keys of the first and the last few users begin: where rotations begin, and where new users come.
+pub(crate) async fn prefixes_at_both_ends(
+    connection: &impl Connection,
+    users: i64,
+) -> Result<Vec<String>, StorageError> {
+    let rows = connection.query(&OLDEST_AND_NEWEST, vec![users.into()]).await?;
+    rows.iter().map(|row| row.text(0).map(str::to_owned)).collect()
 }
 
 /// Stores at most [`BATCH`] data keys that were wrapped anew; how many were still what they were.

@@ -362,6 +362,8 @@ mod suite {
         let after = (found[1].id, span.1);
         let left = master_keys::not_wrapped_by(&database, prefix, after).await.unwrap();
         assert_eq!(left.iter().map(|row| row.user.as_str()).collect::<Vec<_>>(), ["carl"]);
+        let ends = master_keys::prefixes_at_both_ends(&database, 1).await.unwrap();
+        assert!(ends.len() == 2 && ends.contains(&prefix.to_owned()), "{ends:?}");
         let mut alike = master_keys::count(&database, span).await.unwrap();
         alike.sort_by_key(|alike| alike.count);
         assert_eq!(alike.iter().map(|alike| alike.count).collect::<Vec<_>>(), [1, 2]);

@@ -8,7 +8,7 @@ use keyfold::Keyfold;
 use keyfold_test_servers::PostgresServer;
 
 use crate::setup::{
-    Site, all_there, assert_all_there, has, new_key, rotate, save, save_many, standing, user,
+    Site, all_there, assert_all_there, has, id, new_key, rotate, save, save_many, standing, user,
 };
 
 async fn soon(what: &str, is_so: impl AsyncFn() -> bool) {
@@ -109,4 +109,47 @@ async fn a_rotation_is_announced_once_and_changes_of_keys_as_ever() {
     assert_eq!(count().await, 2);
     soon("the replica hears of it", async || has(&replica, &user(1), 1).await.is_err()).await;
     all_there(&replica, 2..30).await;
+}
+
+/// The new key was not given to all before somebody rotated. What users are told is not to enter their keys again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_was_not_given_the_new_key_says_so_and_is_not_ready() {
+    for site in Site::both().await {
+        let (old, new) = (new_key(), new_key());
+        let replica = site.open(&old, &[]).await;
+        for number in 0..3 {
+            save(&replica, &user(number), number).await;
+        }
+        let operator = site.open(&new, &[&old]).await;
+        // Nothing is sealed by the new one yet.
+        replica.ready().await.unwrap();
+        assert_eq!(rotate(&operator).await.data_keys, 3);
+        soon("it hears of it", async || has(&replica, &user(0), 0).await.is_err()).await;
+        for number in 0..3 {
+            let error = has(&replica, &user(number), number).await.unwrap_err();
+            assert_eq!(error.code(), "master_key_unavailable", "{error}");
+            assert!(error.to_string().contains(&id(&new)) && error.to_string().contains("Nothing is lost"));
+        }
+        let not_ready = replica.ready().await.unwrap_err();
+        assert_eq!(not_ready.code(), "master_key_unavailable", "{not_ready}");
+        assert!(not_ready.to_string().contains(&id(&new)), "{not_ready}");
+        // An id that is no master key's of this database is damage, whatever it says.
+        let unknown = format!("kf1.{}", "A".repeat(100));
+        site.sql(&format!(
+            "UPDATE onboarding_sessions SET data_key = '{unknown}' WHERE user_id = '{}'",
+            user(1)
+        ))
+        .await;
+        soon("it is damaged", async || {
+            has(&replica, &user(1), 1).await.is_err_and(|error| error.code() == "key_unreadable")
+        })
+        .await;
+        operator.ready().await.unwrap();
+        all_there(&operator, [0, 2]).await;
+        // Later on the old one's check value stands, and seals nothing.
+        site.open(&new, &[]).await.ready().await.unwrap();
+        for keyfold in [replica, operator] {
+            keyfold.close().await;
+        }
+    }
 }

@@ -346,6 +346,9 @@ async fn checks_that_come_with_time_are_in_the_audit_log() {
     };
     let _ = tokio::time::timeout(Duration::from_secs(30), waiting).await;
     assert_eq!(setup.column(query).await, ["keyfold ann gemini rejected"]);
+    let of_the_call = "SELECT action || ' ' || outcome || ' ' || purpose FROM audit_events \
+                       WHERE call_id IS NOT NULL AND actor = 'keyfold' ORDER BY id";
+    assert_eq!(setup.column(of_the_call).await, ["key.opened ok recheck", "key.ended failed recheck"]);
 }
 
 #[test]

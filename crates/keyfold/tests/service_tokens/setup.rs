@@ -86,6 +86,14 @@ impl Setup {
         self.variables.push((name.into(), value.into()));
     }
 
+    /// Replicas that are opened from now on seal with another master key; the present one opens.
+    pub(crate) fn use_another_master_key(&mut self) {
+        let present = self.variables.iter().find(|(name, _)| name == "KEYFOLD_MASTER_KEY").unwrap().1.clone();
+        let another = MasterKey::generate(&SystemRandom).unwrap().to_string();
+        self.set("KEYFOLD_MASTER_KEY", &another);
+        self.set("KEYFOLD_OTHER_MASTER_KEYS", &present);
+    }
+
     /// Runs statements as the database's owner.
     pub(crate) async fn sql(&self, statements: &str) {
         match &self.database {
@@ -117,7 +125,7 @@ impl Setup {
         }
     }
 
-    async fn client(&self) -> SqlClient {
+    pub(crate) async fn client(&self) -> SqlClient {
         PostgresServer::shared().connect(self.database.as_ref().unwrap()).await
     }
 }

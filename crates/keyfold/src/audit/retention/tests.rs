@@ -174,7 +174,8 @@ mod suite {
         let until = log.clock.now() - DAY * 100;
         assert_eq!(log.log.move_beginnings(until).await.unwrap(), 10);
         Log::is_clean(&log.verify().await);
-        log.run("DELETE FROM audit_events WHERE seq IN (2, 4)").await;
+        // The oldest go first.
+        log.run("DELETE FROM audit_events WHERE seq < 3").await;
         Log::is_clean(&log.verify().await);
         log.run("UPDATE audit_events SET outcome = 'failed' WHERE writer = 1 AND seq = 3").await;
         assert_eq!(
@@ -182,6 +183,9 @@ mod suite {
             FindingKind::Changed,
             "it is not over while it is there"
         );
+        log.run("DELETE FROM audit_events WHERE writer = 2 AND seq = 4").await;
+        let found = log.verify().await.findings;
+        assert_eq!((found[1].kind, found[1].writer, found[1].seq), (FindingKind::Added, Some(2), Some(3)));
         // Whoever comes next removes the rest, and nothing is counted twice.
         assert_eq!(log.prune(100).await, 0);
         assert_eq!(log.entries().await.len(), 10);
@@ -390,6 +394,19 @@ mod postgres {
         // Nothing was moved: every row is still missed if it goes.
         assert_eq!(storage::audit::drop_partitions(&log.database, until).await.unwrap(), 0);
         log.log.move_beginnings(until).await.unwrap();
+        assert_eq!(storage::audit::drop_partitions(&log.database, until).await.unwrap(), 3);
+        Log::is_clean(&log.verify().await);
+    }
+
+    #[tokio::test]
+    async fn no_month_is_dropped_while_older_rows_stand_outside_of_the_months() {
+        let log = empty().await;
+        log.record_for_200_days().await;
+        let until = log.clock.now() - DAY * 100;
+        log.log.move_beginnings(until).await.unwrap();
+        log.run("UPDATE audit_events SET at = '2025-01-01 00:00:00' WHERE writer = 1 AND seq = 1").await;
+        assert_eq!(storage::audit::drop_partitions(&log.database, until).await.unwrap(), 0);
+        assert_eq!(storage::audit::remove_pruned(&log.database, until, 1).await.unwrap(), 1);
         assert_eq!(storage::audit::drop_partitions(&log.database, until).await.unwrap(), 3);
         Log::is_clean(&log.verify().await);
     }

@@ -44,6 +44,7 @@ impl Log {
     async fn write_anew(&self) {
         self.run("DELETE FROM audit_events").await;
         self.run("DELETE FROM audit_writers").await;
+        self.count(WRITERS).await;
         storage::audit::make_partitions(&self.database, start()).await.unwrap();
         for writer in 1..=WRITERS {
             let mut head = Writer {
@@ -62,6 +63,23 @@ impl Log {
             storage::audit::insert_writer(&self.database, &head).await.unwrap();
             self.go_on(writer, ROWS).await;
         }
+    }
+
+    /// Signs how many writers there are.
+    async fn count(&self, writers: i64) {
+        self.run("DELETE FROM audit_writer_count").await;
+        let count = WriterCount { writers, signature: key().count_signature(writers) };
+        storage::audit::insert_writer_count(&self.database, &count).await.unwrap();
+    }
+
+    /// Lets a chain begin at this place, as retention does before it removes the rows before it.
+    async fn move_beginning(&self, writer: i64, first_seq: i64) {
+        let head = storage::audit::writer(&self.database, writer).await.unwrap().unwrap();
+        let rows = storage::audit::chains(&self.database, (writer, first_seq - 1), 1).await.unwrap();
+        let first_previous = storage::audit::read_row(&rows[0]).unwrap().hash;
+        let mut moved = Writer { first_seq, first_previous, ..head.clone() };
+        moved.first_signature = key().first_signature(&moved);
+        assert!(storage::audit::move_beginning(&self.database, head.first_seq, &moved).await.unwrap());
     }
 
     /// Writes more rows, as the recording side does.
@@ -121,6 +139,19 @@ impl Log {
     }
 }
 
+/// Puts a copy of a row at another place.
+fn copy(id: &str, from: &str, writer: &str, seq: &str, user: &str) -> String {
+    let id = if id.is_empty() { [String::new(), String::new()] } else { ["id, ".into(), format!("{id}, ")] };
+    format!(
+        "INSERT INTO audit_events ({}at, user_id, actor, action, provider, outcome, request_id, writer, seq, \
+         key_version, fingerprint, call_id, purpose, provider_status, duration_ms, address, note, content_hash, \
+         hash) SELECT {}at, {user}, actor, action, provider, outcome, request_id, {writer}, {seq}, key_version, \
+         fingerprint, call_id, purpose, provider_status, duration_ms, address, note, content_hash, hash \
+         FROM audit_events WHERE {from}",
+        id[0], id[1]
+    )
+}
+
 /// The `seq`-th row of a writer. Calls take two rows each, so the last one has no end.
 fn row(writer: i64, seq: i64) -> AuditRow {
     let is_use = writer == 2;
@@ -160,6 +191,7 @@ mod suite {
 
     pub(super) async fn an_untouched_log_is_clean_and_a_call_without_end_is_a_warning(database: Database) {
         let log = Log::in_database(database);
+        log.count(0).await;
         assert!(log.verify().await.is_clean(), "an empty one");
         log.write_anew().await;
         let mut told = vec![];
@@ -257,26 +289,27 @@ mod suite {
         let gone = ("removed", 2, Some(3));
         for (edit, expected) in [
             // Into a chain that there is not.
-            (format!("UPDATE audit_events SET writer = 9 {row}"), vec![gone, ("writer_removed", 9, Some(3))]),
+            (
+                format!("UPDATE audit_events SET writer = 9 {row}"),
+                vec![gone, ("writer_removed", 9, Some(3)), ("changed", 9, Some(3))],
+            ),
             // Behind the end of another one, and of its own.
             (
                 format!("UPDATE audit_events SET writer = 3, seq = 6 {row}"),
-                vec![gone, ("moved", 3, Some(6)), ("head", 3, Some(6))],
+                vec![gone, ("added", 3, Some(6)), ("head", 3, Some(6))],
             ),
             (
                 format!("UPDATE audit_events SET seq = 6 {row}"),
-                vec![gone, ("moved", 2, Some(6)), ("head", 2, Some(6))],
+                vec![gone, ("added", 2, Some(6)), ("head", 2, Some(6))],
             ),
             // An id says in which order rows came.
             (format!("UPDATE audit_events SET id = -3 {row}"), vec![("moved", 2, Some(3))]),
         ] {
             log.finds(&[&edit], &expected).await;
         }
-        // Before the beginning of a chain rows may be left over from retention; nothing of this one is hidden by it.
         for seq in [0, -1] {
             let edit = format!("UPDATE audit_events SET seq = {seq} {row}");
-            let report = log.edited(&[&edit]).await;
-            assert!(report.findings.iter().any(|finding| finding.kind == FindingKind::Removed), "{report:?}");
+            log.finds(&[&edit], &vec![("added", 2, Some(seq)), gone]).await;
         }
         let swap = |one: i64, other: i64| {
             [(one, -9), (other, one), (-9, other)].map(|(from, to)| {
@@ -285,7 +318,7 @@ mod suite {
         };
         let edits = swap(3, 4);
         let edits: Vec<&str> = edits.iter().map(String::as_str).collect();
-        log.finds(&edits, &vec![("moved", 2, Some(3)), ("moved", 2, Some(4))]).await;
+        log.finds(&edits, &vec![("added", 2, Some(3)), ("added", 2, Some(4))]).await;
         // All that they say changes places, and the rows stay where they are: their hashes do too.
         let report = log.edited(&swap(2, 4).iter().map(String::as_str).collect::<Vec<_>>()).await;
         let named: Vec<_> = report.findings.iter().map(|finding| finding.seq).collect();
@@ -315,7 +348,7 @@ mod suite {
                 "UPDATE audit_events SET seq = 3 WHERE writer = 2 AND seq = 4",
                 "UPDATE audit_events SET seq = 4 WHERE writer = 2 AND seq = 5",
             ],
-            &vec![("moved", 2, Some(3)), ("moved", 2, Some(4)), ("cut_off", 2, Some(5))],
+            &vec![("added", 2, Some(3)), ("added", 2, Some(4)), ("cut_off", 2, Some(5))],
         )
         .await;
         let report = log.edited(&["DELETE FROM audit_events WHERE writer = 2 AND seq IN (2, 3)"]).await;
@@ -324,25 +357,17 @@ mod suite {
 
     pub(super) async fn rows_that_were_added_are_found(database: Database) {
         let log = Log::in_database(database);
-        let copy = |from: &str, writer: &str, seq: &str, user: &str| {
-            format!(
-                "INSERT INTO audit_events (at, user_id, actor, action, provider, outcome, request_id, writer, seq, \
-                 key_version, fingerprint, call_id, purpose, provider_status, duration_ms, address, note, \
-                 content_hash, hash) SELECT at, {user}, actor, action, provider, outcome, request_id, {writer}, \
-                 {seq}, key_version, fingerprint, call_id, purpose, provider_status, duration_ms, address, note, \
-                 content_hash, hash FROM audit_events WHERE {from}"
-            )
-        };
+        let copy = |from: &str, writer: &str, seq: &str, user: &str| copy("", from, writer, seq, user);
         let behind = ("head", 2, Some(6));
         for (edit, expected) in [
             // A made-up one, one of its own chain, one of another chain.
             (copy("writer = 2 AND seq = 5", "2", "6", "'user_x'"), vec![("added", 2, Some(6)), behind]),
-            (copy("writer = 2 AND seq = 5", "2", "6", "user_id"), vec![("moved", 2, Some(6)), behind]),
-            (copy("writer = 1 AND seq = 3", "2", "6", "user_id"), vec![("moved", 2, Some(6)), behind]),
+            (copy("writer = 2 AND seq = 5", "2", "6", "user_id"), vec![("added", 2, Some(6)), behind]),
+            (copy("writer = 1 AND seq = 3", "2", "6", "user_id"), vec![("added", 2, Some(6)), behind]),
             // In a chain that there is not.
             (
                 copy("writer = 1 AND seq = 1", "4", "1", "user_id"),
-                vec![("writer_removed", 4, Some(1)), ("moved", 4, Some(1))],
+                vec![("writer_removed", 4, Some(1)), ("changed", 4, Some(1))],
             ),
         ] {
             let report = log.edited(&[&edit]).await;
@@ -420,7 +445,129 @@ mod suite {
             let head = format!("DELETE FROM audit_writers WHERE id = {writer}");
             log.finds(&[&rows, &head], &vec![("writer_removed", writer, None)]).await;
         }
-        log.finds(&["DELETE FROM audit_writers WHERE id = 3"], &vec![("writer_removed", 3, Some(1))]).await;
+        log.finds(&["DELETE FROM audit_writers WHERE id = 3"], &vec![("writer_removed", 3, None)]).await;
+    }
+
+    pub(super) async fn the_newest_chains_are_missed_and_all_of_them(database: Database) {
+        let log = Log::in_database(database);
+        let from = |writer: i64| {
+            [
+                format!("DELETE FROM audit_events WHERE writer >= {writer}"),
+                format!("DELETE FROM audit_writers WHERE id >= {writer}"),
+            ]
+        };
+        let [rows, heads] = from(3);
+        let report = log.edited(&[&rows, &heads]).await;
+        Log::is(&report, &vec![("writer_removed", 3, None)], &"the newest");
+        assert!(report.findings[0].to_string().contains("this chain, the newest, was removed"), "{report:?}");
+        let [rows, heads] = from(2);
+        log.finds(&[&rows, &heads], &vec![("writer_removed", 2, None), ("writer_removed", 3, None)]).await;
+        let [rows, heads] = from(1);
+        let report = log.edited(&[&rows, &heads]).await;
+        Log::is(&report, &vec![("writer_removed", 0, None)], &"all");
+        assert_eq!(
+            report.findings[0].to_string(),
+            "writer_removed: the log was emptied: the heads of all 3 chains are gone"
+        );
+        // The rows alone, without any head.
+        let report = log.edited(&[&heads]).await;
+        let named: Vec<_> = report.findings.iter().map(|finding| finding.writer).collect();
+        assert_eq!(named, [None, Some(1), Some(2), Some(3)], "{report:#?}");
+
+        // The count itself, with and without the rest.
+        for edit in [
+            "UPDATE audit_writer_count SET writers = 2",
+            "UPDATE audit_writer_count SET writers = 4",
+            &format!("UPDATE audit_writer_count SET signature = '{NO_HASH}'"),
+            "DELETE FROM audit_writer_count",
+        ] {
+            log.finds(&[edit], &vec![("head", 0, None)]).await;
+            log.finds(&[&rows, &heads, edit], &vec![("head", 0, None)]).await;
+        }
+        // An earlier one of Keyfold's own.
+        log.write_anew().await;
+        log.count(2).await;
+        Log::is(&log.verify().await, &vec![("head", 0, None)], &"put back");
+    }
+
+    pub(super) async fn what_stands_before_the_beginning_of_a_chain_is_found(database: Database) {
+        let log = Log::in_database(database);
+        let sources = ["writer = 1 AND seq = 2", "writer = 2 AND seq = 5", "writer = 3 AND seq = 4"];
+        // Nothing stands before the first place.
+        for from in sources {
+            for (id, seq) in [("-100", -5), ("-100", 0), ("", -5), ("", 0), ("-100", i64::MIN + 1)] {
+                let edit = copy(id, from, "2", &seq.to_string(), "user_id");
+                log.finds(&[&edit], &vec![("added", 2, Some(seq))]).await;
+            }
+        }
+        // What retention removed is not there: not a copy, and not what was there either if it does not join.
+        for first in [2, 4, ROWS + 1] {
+            for from in sources {
+                for (id, seq) in [("-100", -5), ("-100", 1), ("", 1), ("-100", first - 1), ("", first - 1)] {
+                    if from == format!("writer = 2 AND seq = {seq}") {
+                        // The row itself, which joins the beginning.
+                        continue;
+                    }
+                    log.write_anew().await;
+                    log.run("CREATE TABLE kept AS SELECT * FROM audit_events").await;
+                    log.move_beginning(2, first).await;
+                    log.run(&format!("DELETE FROM audit_events WHERE writer = 2 AND seq < {first}")).await;
+                    Log::is(&log.verify().await, &vec![], &"retention");
+                    let edit = copy(id, from, "2", &seq.to_string(), "user_id")
+                        .replace("audit_events WHERE", "kept WHERE");
+                    log.run(&edit).await;
+                    let report = log.verify().await;
+                    let it = report.findings.iter().find(|finding| finding.kind == FindingKind::Added);
+                    assert!(it.is_some(), "{first} {edit}: {report:#?}");
+                    for finding in &report.findings {
+                        assert_eq!(
+                            (finding.writer, finding.seq),
+                            (Some(2), Some(seq)),
+                            "{edit}: {report:#?}"
+                        );
+                    }
+                    // With the hash that the beginning has of the row before it.
+                    log.run(&format!(
+                        "UPDATE audit_events SET hash = (SELECT first_previous FROM audit_writers WHERE id = 2) \
+                         WHERE writer = 2 AND seq = {seq}"
+                    ))
+                    .await;
+                    let found = log.verify().await.findings;
+                    assert!(
+                        found.iter().any(|finding| finding.seq == Some(seq)),
+                        "{first} {edit}: {found:#?}"
+                    );
+                    log.run("DROP TABLE kept").await;
+                }
+            }
+        }
+        // What is left when retention is cut off joins the beginning, and nothing else does.
+        for removed in ["seq < 1", "seq = 1", "seq < 3", "seq < 4"] {
+            log.write_anew().await;
+            log.move_beginning(2, 4).await;
+            log.run(&format!("DELETE FROM audit_events WHERE writer = 2 AND {removed}")).await;
+            Log::is(&log.verify().await, &vec![], &removed);
+        }
+        for (beginning, removed, firsts) in [
+            (4, "seq = 2", &[1][..]),
+            (4, "seq = 3", &[1]),
+            (4, "seq IN (1, 3)", &[2]),
+            (4, "seq IN (2, 3)", &[1]),
+            (ROWS + 1, "seq = 5", &[1]),
+            (ROWS + 1, "seq IN (2, 4, 5)", &[1, 3]),
+            (ROWS + 1, "seq > 1", &[1]),
+        ] {
+            log.write_anew().await;
+            log.move_beginning(2, beginning).await;
+            log.run(&format!("DELETE FROM audit_events WHERE writer = 2 AND {removed}")).await;
+            let expected = firsts.iter().map(|first| ("added", 2, Some(*first))).collect();
+            Log::is(&log.verify().await, &expected, &removed);
+        }
+        // The beginning itself is still missed.
+        log.write_anew().await;
+        log.move_beginning(2, 4).await;
+        log.run("DELETE FROM audit_events WHERE writer = 2 AND seq = 4").await;
+        Log::is(&log.verify().await, &vec![("removed", 2, Some(4))], &"the first that is kept");
     }
 
     pub(super) async fn what_was_cut_off_with_its_head_is_found_against_exported_heads(database: Database) {
@@ -431,6 +578,7 @@ mod suite {
         assert!(log.verify_against(&exported).await.is_clean());
         log.run("DELETE FROM audit_events WHERE writer = 3").await;
         log.run("DELETE FROM audit_writers WHERE id = 3").await;
+        log.count(2).await;
         assert!(log.verify().await.is_clean(), "nothing in the database says that there was more");
         Log::is(&log.verify_against(&exported).await, &vec![("writer_removed", 3, None)], &"the last chain");
 
@@ -478,7 +626,7 @@ mod suite {
         let clock = Arc::new(ManualClock::at(start()));
         let other = AuditLog::new(log.database.clone(), Chain::new(&[8; 32]), clock);
         let report = other.verify(None, |_| ()).await.unwrap();
-        assert_eq!(report.findings.len(), 18, "three heads and fifteen rows: {report:#?}");
+        assert_eq!(report.findings.len(), 19, "a count, three heads and fifteen rows: {report:#?}");
     }
 
     pub(super) async fn a_log_of_many_pages_is_read_to_its_end(database: Database) {
@@ -538,6 +686,8 @@ macro_rules! suite {
             rows_that_were_added_are_found
             heads_that_were_edited_are_found
             chains_that_are_gone_are_found
+            the_newest_chains_are_missed_and_all_of_them
+            what_stands_before_the_beginning_of_a_chain_is_found
             what_was_cut_off_with_its_head_is_found_against_exported_heads
             another_audit_key_fits_nothing
             a_log_of_many_pages_is_read_to_its_end
