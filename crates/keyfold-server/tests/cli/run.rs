@@ -83,6 +83,13 @@ fn the_exit_status_is_the_commands() {
     }
 }
 
+/// Whether this process, and so its children, ignores the signal of this number.
+fn is_ignored(number: i32) -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap().trim();
+    u64::from_str_radix(ignored, 16).unwrap() >> (number - 1) & 1 == 1
+}
+
 #[test]
 fn input_output_and_signals_are_the_commands() {
     let folder = Folder::new();
@@ -93,7 +100,9 @@ fn input_output_and_signals_are_the_commands() {
     let done = folder.keyfold(&["run", "--", "sh", "-c", "echo out; echo err >&2"]).run();
     assert_eq!((done.ok(), done.err.as_str()), ("out\n", "err\n"));
 
-    for (signal, number) in [(Signal::TERM, 15), (Signal::INT, 2), (Signal::HUP, 1)] {
+    let signals = [(Signal::TERM, 15), (Signal::INT, 2), (Signal::HUP, 1)];
+    // A shell starts what runs in its background with SIGINT ignored, `nohup` with SIGHUP: the command inherits that.
+    for (signal, number) in signals.into_iter().filter(|(_, number)| !is_ignored(*number)) {
         let mut process = folder.keyfold(&["run", "--", "cat"]).spawn();
         // It answers, so it runs.
         process.stdin().write_all(b"ready\n").unwrap();

@@ -39,5 +39,5 @@ impl Random {
 pub(crate) fn kills() -> u64 {
     #[expect(clippy::disallowed_methods, reason = "how long a test may take is no setting")]
     let kills = std::env::var("KEYFOLD_TEST_KILLS");
-    kills.map_or(20, |kills| kills.parse().expect("KEYFOLD_TEST_KILLS is a number"))
+    kills.map_or(200, |kills| kills.parse().expect("KEYFOLD_TEST_KILLS is a number"))
 }

@@ -230,10 +230,11 @@ async fn an_old_token_is_refused_by_every_replica() {
     first.as_user("user_a").has_example_key("gemini", 1).await;
     // By now each remembers the token and the rows.
     for replica in &replicas {
-        for _ in 0..20 {
+        soon("rows are remembered", async || {
             replica.get_with("/api/keys", &old).await.ok();
-        }
-        assert!(replica.keyfold.cache_state().unwrap().hits > 0, "without a cache this shows nothing");
+            replica.keyfold.cache_state().unwrap().hits > 0
+        })
+        .await;
     }
     go(&first.as_user("user_a")).await;
     is_gone(&first.get_with("/api/keys", &old).await);
@@ -333,8 +334,12 @@ async fn of_two_hundred_saves_beside_a_deletion_none_survives_by_an_old_token() 
     let replica = production.replica().start().await;
     let sql = production.sql().await;
     let providers = ["gemini", "exa", "openai", "anthropic"];
-    for round in 0..3 {
-        let user = format!("user_{round}");
+    // A deletion that only came after all saves shows nothing, and is made again with another user.
+    let (mut shown, mut attempts) = (0, 0);
+    while shown < 3 {
+        attempts += 1;
+        assert!(attempts < 50, "no deletion came between the saves");
+        let user = format!("user_{attempts}");
         let old = production.token_for(&user);
         let goes = production.token_for(&user);
         // Issued after the deletion, whose clock stands still.
@@ -344,7 +349,7 @@ async fn of_two_hundred_saves_beside_a_deletion_none_survives_by_an_old_token() 
         let save = async |n: usize| {
             let (replica, provider) = ([&production, &replica][n % 2], providers[n / 2 % 4]);
             // In the last round some sign in anew at the same time.
-            let token = if round == 2 && n.is_multiple_of(3) { &fresh } else { &old };
+            let token = if shown == 2 && n.is_multiple_of(3) { &fresh } else { &old };
             let request = replica.request(Method::PUT, &format!("/api/keys/{provider}")).bearer_auth(token);
             let body = json!({ "key": example_key(provider, u32::try_from(n).unwrap()) });
             production.send(request.json(&body)).await
@@ -364,18 +369,19 @@ async fn of_two_hundred_saves_beside_a_deletion_none_survives_by_an_old_token() 
                 other => panic!("{other}: {}", answer.body),
             }
         }
-        assert!(refused > 0, "the deletion came after all of them: this shows nothing");
-        if round < 2 {
+        if shown < 2 {
             assert_eq!(rows_of(&sql, &user).await, NOTHING_BUT_THE_MARK);
         } else {
             // Who is there came by a fresh token, after the deletion.
             let query = "SELECT COUNT(*) FROM onboarding_sessions WHERE user_id = $1 AND valid_from IS NULL";
             assert_eq!(sql.query_one(query, &[&user]).await.unwrap().get::<_, i64>(0), 0);
-            let now = sql.query("SELECT created_at FROM api_keys", &[]).await.unwrap().len();
-            assert!(now <= providers.len());
+            let keys = "SELECT k.id FROM api_keys k JOIN onboarding_sessions s ON s.id = k.session_id \
+                        WHERE s.user_id = $1";
+            assert!(sql.query(keys, &[&user]).await.unwrap().len() <= providers.len());
         }
         is_gone(&production.get_with("/api/keys", &old).await);
         is_gone(&replica.get_with("/api/keys", &old).await);
+        shown += usize::from(refused > 0);
     }
 }
 
