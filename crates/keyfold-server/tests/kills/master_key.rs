@@ -81,7 +81,7 @@ fn a_kill_at_any_moment_of_a_rotation_loses_no_key() {
     };
     println!("seed {SEED:#x}");
     let (mut random, mut lasted, mut killed) = (Random::of(40), Duration::from_millis(400), 0);
-    let rounds = 5 * kills() / 2;
+    let rounds = kills() / 4;
     for round in 0..rounds {
         let new = new_master_key();
         killed += u64::from(kill(rotate(&new, &old), &mut random, lasted));
@@ -133,7 +133,7 @@ fn a_kill_at_any_moment_of_a_rotation_in_local_mode_leaves_a_folder_that_starts(
     };
     let rotate = || folder.keyfold(&["master-key", "rotate"]);
     let (mut random, mut lasted, mut killed) = (Random::of(41), Duration::from_millis(200), 0);
-    for round in 0..5 * kills() / 2 {
+    for round in 0..kills() / 4 {
         let before = key_of(&folder);
         killed += u64::from(kill(rotate(), &mut random, lasted));
         opens(round);
