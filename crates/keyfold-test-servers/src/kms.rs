@@ -1,7 +1,7 @@
 //! AWS's key management service, played by moto (<https://docs.getmoto.org>).
 
 use std::io::{BufRead, BufReader, Read};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -29,7 +29,7 @@ impl KmsServer {
     /// # Panics
     /// If it does not start, with what it said.
     pub fn start() -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = crate::free_port();
         let mut process = Command::new("sh")
             .args(["-c", SCRIPT])
             .env("PYTHON", python())

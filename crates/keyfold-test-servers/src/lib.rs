@@ -8,9 +8,11 @@
 mod kms;
 mod postgres;
 mod redis;
+mod script;
 
 pub use kms::KmsServer;
 pub use postgres::PostgresServer;
-pub use redis::{RedisServer, free_port};
+pub use redis::RedisServer;
+pub use script::free_port;
 /// A connection of a test's own.
 pub use tokio_postgres::Client as SqlClient;

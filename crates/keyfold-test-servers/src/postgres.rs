@@ -1,11 +1,10 @@
 //! PostgreSQL.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{LazyLock, Mutex, PoisonError};
+
+use crate::script::Script;
 
 /// Does what its standard input tells it, line by line. When that closes, with the test run at the latest, it
 /// stops the server and removes its files.
@@ -65,13 +64,6 @@ pub struct PostgresServer {
     script: Mutex<Script>,
 }
 
-#[derive(Debug)]
-struct Script {
-    process: Child,
-    orders: Option<ChildStdin>,
-    answers: BufReader<ChildStdout>,
-}
-
 impl PostgresServer {
     /// The one that the tests of a program share; its settings and its being there are not to be changed.
     pub fn shared() -> &'static Self {
@@ -85,35 +77,11 @@ impl PostgresServer {
     /// # Panics
     /// If it does not start, with what it said.
     pub fn start(settings: &[&str]) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let options = settings.iter().flat_map(|setting| [" -c ", setting]).collect::<String>();
-        let mut process = Command::new("sh")
-            .args(["-c", SCRIPT])
-            .env("BIN", programs())
-            .env("SERVER_PORT", port.to_string())
-            .env("SERVER_OPTIONS", options)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut answers = BufReader::new(process.stdout.take().unwrap());
-        let mut folder = String::new();
-        answers.read_line(&mut folder).unwrap();
-        if folder.is_empty() {
-            let told = std::io::read_to_string(process.stderr.take().unwrap()).unwrap();
-            panic!("PostgreSQL did not start; run `make test`, which installs it\n{told}");
-        }
-        // Nobody reads what it says from here on, and a full pipe would hold it up.
-        let mut told = process.stderr.take().unwrap();
-        std::thread::spawn(move || std::io::copy(&mut told, &mut std::io::sink()));
-        let orders = process.stdin.take();
-        Self {
-            port,
-            folder: PathBuf::from(folder.trim_end()),
-            databases: AtomicU32::default(),
-            script: Mutex::new(Script { process, orders, answers }),
-        }
+        let variables = [("BIN", programs().into_os_string()), ("SERVER_OPTIONS", options.into())];
+        let variables = variables.each_ref().map(|(name, value)| (*name, value.as_os_str()));
+        let (script, folder, port) = Script::start("PostgreSQL", SCRIPT, &variables);
+        Self { port, folder: folder.into(), databases: AtomicU32::default(), script: Mutex::new(script) }
     }
 
     /// The port on 127.0.0.1.
@@ -192,27 +160,15 @@ impl PostgresServer {
     /// Makes a disk of 24 MB for the server and returns its folder; tables may stand in `tables` there. `None` without
     /// the right to mount one.
     pub fn small_disk(&self) -> Option<PathBuf> {
-        (self.ask("disk") == "done\n").then(|| self.folder.join("disk"))
+        (self.ask("disk") == "done").then(|| self.folder.join("disk"))
     }
 
     fn order(&self, order: &str) {
-        assert_eq!(self.ask(order), "done\n", "PostgreSQL did not {order}");
+        assert_eq!(self.ask(order), "done", "PostgreSQL did not {order}");
     }
 
     fn ask(&self, order: &str) -> String {
-        let mut script = self.script.lock().unwrap_or_else(PoisonError::into_inner);
-        writeln!(script.orders.as_mut().unwrap(), "{order}").unwrap();
-        let mut answer = String::new();
-        script.answers.read_line(&mut answer).unwrap();
-        answer
-    }
-}
-
-impl Drop for PostgresServer {
-    fn drop(&mut self) {
-        let script = self.script.get_mut().unwrap_or_else(PoisonError::into_inner);
-        drop(script.orders.take());
-        let _ = script.process.wait();
+        self.script.lock().unwrap_or_else(PoisonError::into_inner).ask(order)
     }
 }
 

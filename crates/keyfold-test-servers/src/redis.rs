@@ -1,9 +1,10 @@
 //! Redis, or Valkey.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::sync::{Mutex, PoisonError};
+
+use crate::script::Script;
 
 /// Does what its standard input tells it, line by line. When that closes, with the test run at the latest, it ends
 /// the server and removes its files.
@@ -53,41 +54,15 @@ pub struct RedisServer {
     script: Mutex<Script>,
 }
 
-#[derive(Debug)]
-struct Script {
-    process: Child,
-    orders: Option<ChildStdin>,
-    answers: BufReader<ChildStdout>,
-}
-
 impl RedisServer {
     /// Starts one with these further options (`--name value`).
     ///
     /// # Panics
     /// If it does not start, with what it said.
     pub fn start(options: &[&str]) -> Self {
-        let port = free_port();
-        let mut process = Command::new("sh")
-            .args(["-c", SCRIPT])
-            .env("SERVER_PORT", port.to_string())
-            .env("SERVER_OPTIONS", options.join(" "))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut answers = BufReader::new(process.stdout.take().unwrap());
-        let mut started = String::new();
-        answers.read_line(&mut started).unwrap();
-        if started.is_empty() {
-            let told = std::io::read_to_string(process.stderr.take().unwrap()).unwrap();
-            panic!("Redis did not start; run `make test`, which installs it\n{told}");
-        }
-        // Nobody reads what it says from here on, and a full pipe would hold it up.
-        let mut told = process.stderr.take().unwrap();
-        std::thread::spawn(move || std::io::copy(&mut told, &mut std::io::sink()));
-        let orders = process.stdin.take();
-        Self { port, script: Mutex::new(Script { process, orders, answers }) }
+        let options = options.join(" ");
+        let (script, _, port) = Script::start("Redis", SCRIPT, &[("SERVER_OPTIONS", options.as_ref())]);
+        Self { port, script: Mutex::new(script) }
     }
 
     /// The port on 127.0.0.1.
@@ -134,25 +109,6 @@ impl RedisServer {
 
     fn order(&self, order: &str) {
         let mut script = self.script.lock().unwrap_or_else(PoisonError::into_inner);
-        writeln!(script.orders.as_mut().unwrap(), "{order}").unwrap();
-        let mut answer = String::new();
-        script.answers.read_line(&mut answer).unwrap();
-        assert_eq!(answer, "done\n", "Redis did not {order}");
+        assert_eq!(script.ask(order), "done", "Redis did not {order}");
     }
-}
-
-impl Drop for RedisServer {
-    fn drop(&mut self) {
-        let script = self.script.get_mut().unwrap_or_else(PoisonError::into_inner);
-        drop(script.orders.take());
-        let _ = script.process.wait();
-    }
-}
-
-/// A port on 127.0.0.1 that nobody uses now.
-///
-/// # Panics
-/// If there is none.
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

@@ -47,6 +47,7 @@ pub mod provider;
 mod recent;
 pub mod recheck;
 pub mod requester;
+mod root_keys;
 pub mod secret;
 pub mod security;
 pub mod service_tokens;

@@ -21,11 +21,11 @@ use zeroize::Zeroizing;
 
 use crate::audit::{Action, Event, Outcome, Purpose};
 use crate::clock::{Random, random_bytes};
-use crate::envelope::{EnvelopeError, Sealed};
 use crate::error::Error;
 use crate::keys::Keys;
 use crate::provider::{Provider, ProviderId};
 use crate::requester::{Actor, Requester};
+use crate::root_keys;
 use crate::secret::{ApiKey, SERVICE_TOKEN_PREFIX};
 use crate::storage::service_tokens::{GrantRow, ServiceTokenRow};
 use crate::storage::{self, StorageError};
@@ -639,17 +639,11 @@ impl ServiceTokens {
     async fn signing_key(&self) -> Result<&hmac::Key, Error> {
         let Keys { database, ring, random, .. } = &*self.keys;
         let read = async || {
-            let sealed = if let Some(sealed) = storage::root_secrets::find(database, SIGNING_KEY).await? {
-                sealed
-            } else {
-                let made = ring.new_root_secret(&**random, SIGNING_KEY)?.to_string();
-                storage::root_secrets::insert_or_find(database, SIGNING_KEY, &made).await?
+            let key = match root_keys::find(database, ring, SIGNING_KEY).await? {
+                Some(key) => key,
+                None => root_keys::make(database, ring, &**random, SIGNING_KEY).await?.0,
             };
-            let opened = sealed
-                .parse::<Sealed>()
-                .and_then(|sealed| ring.open_root_secret(SIGNING_KEY, &sealed))
-                .map_err(|error| cannot_open(&error))?;
-            Ok::<_, Error>(hmac::Key::new(hmac::HMAC_SHA256, opened.as_slice()))
+            Ok::<_, Error>(hmac::Key::new(hmac::HMAC_SHA256, key.as_slice()))
         };
         self.signing_key.get_or_try_init(read).await
     }
@@ -699,10 +693,4 @@ fn join(scopes: &[Scope]) -> String {
 
 fn invalid(field: &str, why: String) -> Error {
     Error::InvalidRequest { field: field.into(), why }
-}
-
-fn cannot_open(error: &EnvelopeError) -> Error {
-    Error::MasterKey(format!(
-        "The key that signs service tokens cannot be opened ({error}). Give the master key that the database was encrypted with."
-    ))
 }

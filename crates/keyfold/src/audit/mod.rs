@@ -37,17 +37,17 @@ use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use zeroize::Zeroizing;
 
 use crate::clock::{Clock, Random, random_bytes};
 use crate::envelope::MasterKeyRing;
 use crate::error::Error;
 use crate::figures::AuditFigures;
+use crate::root_keys::{self, RootKey};
 use crate::secret::ApiKey;
 use crate::settings::{AuditSettings, DatabaseSetting, Durability};
 use crate::state_dir::StateDir;
 use crate::storage::audit::AuditRow;
-use crate::storage::{self, Database, StorageError, Transaction};
+use crate::storage::{Database, StorageError, Transaction};
 use blocking::Blocking;
 use chain::Chain;
 use record::row_of;
@@ -113,8 +113,8 @@ impl Audit {
     pub(crate) async fn open(parts: AuditParts<'_>) -> Result<Self, Error> {
         let AuditParts { database, ring, clock, random, setting, settings, state_dir } = parts;
         let [audit_key, fingerprint_key] = ROOT_SECRETS;
-        let chain = Chain::new(&*root_secret(database, ring, &**random, audit_key).await?);
-        let fingerprint_key = root_secret(database, ring, &**random, fingerprint_key).await?;
+        let chain = Chain::new(&*log_key(database, ring, &**random, audit_key).await?);
+        let fingerprint_key = log_key(database, ring, &**random, fingerprint_key).await?;
         let spool = match settings.durability {
             Some(Durability::Strict) => None,
             wanted => {
@@ -434,30 +434,21 @@ fn cannot_record(error: StorageError) -> Error {
     }
 }
 
-/// A key of the log: random, made by whichever process comes first, sealed by the master key.
-async fn root_secret(
+/// A key of the log. With the first one, the count of the chains begins.
+async fn log_key(
     database: &Database,
     ring: &MasterKeyRing,
     random: &dyn Random,
     name: &str,
-) -> Result<Zeroizing<[u8; 32]>, Error> {
-    let sealed = if let Some(sealed) = storage::root_secrets::find(database, name).await? {
-        sealed
-    } else {
-        let made = ring.new_root_secret(random, name)?;
-        let text = made.to_string();
-        let transaction = database.begin().await?;
-        let stands = storage::root_secrets::insert_or_find(&transaction, name, &text).await?;
-        if name == ROOT_SECRETS[0] && stands == text {
-            let chain = Chain::new(&*ring.open_root_secret(name, &made)?);
-            begin_count(&transaction, &chain).await?;
-        }
-        transaction.commit().await?;
-        stands
-    };
-    sealed.parse().and_then(|sealed| ring.open_root_secret(name, &sealed)).map_err(|error| {
-        Error::MasterKey(format!(
-            "The database's `{name}`, which the audit log needs, does not open with the master keys that are given: {error}. Give the master key that it was sealed with as KEYFOLD_MASTER_KEY or in KEYFOLD_OTHER_MASTER_KEYS, or restore the database from a backup."
-        ))
-    })
+) -> Result<RootKey, Error> {
+    if let Some(key) = root_keys::find(database, ring, name).await? {
+        return Ok(key);
+    }
+    let transaction = database.begin().await?;
+    let (key, is_new) = root_keys::make(&transaction, ring, random, name).await?;
+    if is_new && name == ROOT_SECRETS[0] {
+        begin_count(&transaction, &Chain::new(&key)).await?;
+    }
+    transaction.commit().await?;
+    Ok(key)
 }

@@ -106,7 +106,7 @@ impl Log {
 
     async fn verify(&self) -> Report {
         let chain =
-            Chain::new(&root_secret(&self.database, &self.ring, &SystemRandom, "audit_key").await.unwrap());
+            Chain::new(&log_key(&self.database, &self.ring, &SystemRandom, "audit_key").await.unwrap());
         let log = AuditLog::new(self.database.clone(), chain, self.clock.clone());
         log.verify(None, |_| {}).await.unwrap()
     }
