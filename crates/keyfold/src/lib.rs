@@ -37,6 +37,7 @@ pub mod dotenv;
 pub mod envelope;
 mod error;
 pub mod figures;
+pub mod gateway;
 pub mod keys;
 pub mod limit;
 pub mod master_keys;
@@ -77,6 +78,7 @@ use auth::issuer::Issuer;
 use auth::{AuthenticatedUser, KeySetTimeouts, TokenVerifier};
 use clock::{Clock, Random, SystemClock, SystemRandom};
 use figures::{AuditFigures, Figures};
+use gateway::{Gateway, GatewayCaller};
 use keys::{AskedBy, EnvFiles, Keys, ReadFrom};
 use limit::{Class, Counted, Limits, Refusal, Standing, StreamPlace};
 use master_keys::{MasterKeys, Progress, Rotation};
@@ -104,6 +106,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub struct Keyfold {
     keys: Arc<Keys>,
     service_tokens: Arc<ServiceTokens>,
+    gateway: Arc<Gateway>,
     daily_recheck: bool,
     audit_settings: AuditSettings,
     limits: Arc<Limits>,
@@ -205,9 +208,10 @@ impl Keyfold {
         keys.settle_changes().await;
         let service_tokens = Arc::new(ServiceTokens::new(Arc::clone(&keys)));
         let limits = Arc::new(Limits::new(&settings.limits, Arc::clone(&keys.clock)));
+        let gateway = Arc::new(Gateway::new(&keys, &limits, parts.timeouts)?);
         let (preset, mode, daily_recheck) = (settings.preset, settings.mode, settings.daily_recheck);
         let audit_settings = settings.audit.clone();
-        Ok(Self { keys, service_tokens, daily_recheck, audit_settings, limits, preset, mode })
+        Ok(Self { keys, service_tokens, gateway, daily_recheck, audit_settings, limits, preset, mode })
     }
 
     /// Verifies this issuer's tokens, by the same clock. One per process.
@@ -365,6 +369,11 @@ impl Keyfold {
         &self.service_tokens
     }
 
+    /// The way to the providers for client libraries.
+    pub fn gateway(&self) -> &Gateway {
+        &self.gateway
+    }
+
     /// The rate limits.
     pub fn limits(&self) -> &Limits {
         &self.limits
@@ -383,9 +392,15 @@ impl Keyfold {
     }
 
     fn note_refusal(&self, user: &AuthenticatedUser, refusal: &Refusal) {
-        let event = Event::new(Action::KeyRefused, Outcome::RateLimited, user.requester());
-        let event = event.of_user(user.user()).with_note(refusal.standing().class.as_str());
-        self.keys.audit.refused(event);
+        self.keys.audit.refused_by_limit(user.user(), user.requester(), refusal.standing().class);
+    }
+
+    /// Counts a request to the gateway, whoever makes it for the user.
+    pub async fn count_gateway(&self, caller: &GatewayCaller) -> Counted {
+        let counted = self.limits.count(Class::Gateway, caller.user().as_str(), 1).await;
+        counted.inspect_err(|refusal| {
+            self.keys.audit.refused_by_limit(caller.user(), caller.requester(), refusal.standing().class);
+        })
     }
 
     /// The master keys.
@@ -480,6 +495,7 @@ impl Keyfold {
     pub async fn flush(&self) {
         self.keys.flush().await;
         self.service_tokens.flush().await;
+        self.gateway.close_old_connections();
     }
 
     /// Wipes replaced keys that can no longer be rolled back to.
@@ -491,6 +507,7 @@ impl Keyfold {
     pub async fn close(self) {
         self.flush().await;
         drop(self.service_tokens);
+        drop(self.gateway);
         if let Ok(keys) = Arc::try_unwrap(self.keys) {
             let Keys { audit, database, .. } = keys;
             if audit.close().await {

@@ -42,12 +42,15 @@ use crate::clock::{Clock, Random, random_bytes};
 use crate::envelope::MasterKeyRing;
 use crate::error::Error;
 use crate::figures::AuditFigures;
+use crate::limit::Class;
+use crate::requester::Requester;
 use crate::root_keys::{self, RootKey};
 use crate::secret::ApiKey;
 use crate::settings::{AuditSettings, DatabaseSetting, Durability};
 use crate::state_dir::StateDir;
 use crate::storage::audit::AuditRow;
 use crate::storage::{Database, StorageError, Transaction};
+use crate::user::UserId;
 use blocking::Blocking;
 use chain::Chain;
 use record::row_of;
@@ -216,6 +219,12 @@ impl Audit {
         if self.shared.refusals.is_new(&event, now) {
             self.shared.record_later(now, event);
         }
+    }
+
+    /// The same of a request that a limit refused.
+    pub(crate) fn refused_by_limit(&self, user: &UserId, requester: &Requester, class: Class) {
+        let event = Event::new(Action::KeyRefused, Outcome::RateLimited, requester);
+        self.refused(event.of_user(user).with_note(class.as_str()));
     }
 
     /// Recognises equal keys.

@@ -197,6 +197,7 @@ impl<'a> Reading<'a> {
             setup_url: or(entry.setup_url, address.to_string()),
             name: entry.name,
             description: entry.description,
+            http_2: entry.http_2,
             key_placement: key_placement?,
             headers,
             variable: entry.variable,
@@ -398,6 +399,8 @@ struct Entry {
     description: String,
     address: String,
     key_header: Option<String>,
+    #[serde(default)]
+    http_2: bool,
     #[serde(default)]
     headers: BTreeMap<String, String>,
     variable: String,
