@@ -35,7 +35,7 @@ server='
     rate_limit
     caller
     app logging
-    config metrics problem serve web
+    config error_shape metrics problem serve web
 '
 failed=0
 

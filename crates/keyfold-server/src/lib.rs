@@ -7,6 +7,7 @@ pub mod cli;
 pub mod config;
 mod current_service;
 mod current_user;
+mod error_shape;
 mod json_body;
 pub mod logging;
 pub mod metrics;

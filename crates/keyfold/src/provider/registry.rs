@@ -85,6 +85,25 @@ pub enum GenerateApi {
     Anthropic,
 }
 
+/// Where a provider's client libraries look for the words of an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorShape {
+    /// `type` is `error`, and `error` an object with `type` and `message`.
+    Anthropic,
+    /// `detail` is an object with the words.
+    Detail,
+    /// `error` is the words.
+    Error,
+    /// `error` is an object with `code`, `message`, `status` and `details`.
+    Google,
+    /// `message` is the words.
+    Message,
+    /// `error` is an object with `message`, `type`, `param` and `code`; most others have copied it.
+    #[default]
+    Openai,
+}
+
 /// How text is generated with a provider.
 #[derive(Debug, Clone)]
 pub struct Generate {
@@ -134,6 +153,8 @@ pub struct Provider {
     pub key_placement: KeyPlacement,
     /// Headers that every request needs.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Where its client libraries look for the words of an error.
+    pub errors: ErrorShape,
     /// The variable in the backend `.env`.
     pub variable: String,
     /// Further variables that its own libraries read.
