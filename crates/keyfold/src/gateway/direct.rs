@@ -53,6 +53,8 @@ thread_local! {
 pub struct CallerConnection {
     stream: TcpStream,
     unused: Vec<u8>,
+    /// So many of the next bytes belong to the request that is served.
+    of_request: u64,
     /// For a part of an answer that the caller does not take.
     write_patience: Duration,
     patience: Patience,
@@ -126,7 +128,7 @@ impl CallerConnection {
     /// A connection that nothing was read of.
     pub fn new(stream: TcpStream, write_patience: Duration) -> Self {
         let patience = Patience { until: Instant::now(), sleep: None };
-        Self { stream, unused: Vec::new(), write_patience, patience, head: Vec::new() }
+        Self { stream, unused: Vec::new(), of_request: 0, write_patience, patience, head: Vec::new() }
     }
 
     /// What was read and is not used yet.
@@ -199,8 +201,25 @@ impl CallerConnection {
         let _ = self.stream.set_zero_linger();
     }
 
+    /// The next bytes are a request of this length, head and body.
+    pub fn begin_request(&mut self, length: u64) {
+        self.of_request = length;
+    }
+
+    /// Skips what is left of the request; false if not all of it is here, and the connection has no use any more.
+    pub fn skip_request(&mut self) -> bool {
+        match usize::try_from(self.of_request) {
+            Ok(left) if left <= self.unused.len() => {
+                self.use_up(left);
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// Wipes and forgets what was used.
     fn use_up(&mut self, bytes: usize) {
+        self.of_request = self.of_request.saturating_sub(bytes as u64);
         let left = self.unused.len() - bytes;
         self.unused[..bytes].zeroize();
         self.unused.copy_within(bytes.., 0);
@@ -337,8 +356,8 @@ impl Gateway {
     /// Sends a plain request with the caller's user's key, and passes the answer on.
     ///
     /// # Errors
-    /// As [`forward`](Self::forward). Nothing was written to the caller then; its request may be unread in part, so the
-    /// connection is to be closed after the error is told, if [`CallerConnection::unused`] does not hold the whole of it.
+    /// As [`forward`](Self::forward). Nothing was written to the caller then; [`CallerConnection::skip_request`] says
+    /// whether its next request can be read.
     pub async fn pass(
         &self,
         caller: GatewayCaller,
