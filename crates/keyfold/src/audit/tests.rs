@@ -13,7 +13,7 @@ use super::*;
 use crate::clock::{ManualClock, SystemRandom};
 use crate::envelope::MasterKey;
 use crate::requester::{Actor, Requester};
-use crate::storage::{Connection, Kind, PostgresAddress, Statement, statement};
+use crate::storage::{self, Connection, Kind, PostgresAddress, Statement, statement};
 use crate::user::UserId;
 
 /// A database, and a state directory that processes share.
