@@ -55,6 +55,7 @@ pub mod service_tokens;
 pub mod settings;
 pub mod state_dir;
 mod storage;
+mod usage;
 pub mod user;
 pub mod users;
 
@@ -71,6 +72,8 @@ pub use storage::inspection::{Encryption, PostgresFacts, Schema};
 pub use storage::keys::LOOK_UP;
 #[doc(hidden)]
 pub use storage::master_keys::{BATCH as REWRAPPED_AT_ONCE, rewrap_sql};
+#[doc(hidden)]
+pub use usage::{AnswerReader, TokenCounts};
 
 use account::{Account, IssuerMessages};
 use audit::{Action, Audit, AuditLog, AuditParts, EntryPage, Event, Outcome};
