@@ -302,8 +302,8 @@ impl AuditFigures {
         self.failures.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn count_torn_line(&self) {
-        self.torn_lines.fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn count_torn_lines(&self, lines: u64) {
+        self.torn_lines.fetch_add(lines, Ordering::Relaxed);
     }
 }
 
