@@ -10,13 +10,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use memchr::memmem;
-use rustix::fd::OwnedFd;
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
 };
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncReadExt;
-use tokio::io::unix::AsyncFd;
+use tokio::net::unix::pipe;
 use tokio::sync::{Notify, Semaphore};
 
 use crate::http::{Answer, Connection};
@@ -285,17 +284,12 @@ async fn timed(work: &Arc<Work>, connections: usize, per_second: f64, seconds: f
         }));
     }
     let interval = Duration::from_secs_f64(1.0 / per_second);
-    let timer = AsyncFd::register(ticking(interval)?)?;
+    let mut timer = ticking(interval)?;
     let mut due = Instant::now();
     let end = due + Duration::from_secs_f64(seconds);
     while due < end {
-        let mut ready = timer.readable().await?;
         let mut ticks = [0; 8];
-        if rustix::io::read(timer.get_ref(), &mut ticks).is_err() {
-            ready.clear_ready();
-            continue;
-        }
-        ready.clear_ready();
+        timer.read_exact(&mut ticks).await?;
         for _ in 0..u64::from_ne_bytes(ticks) {
             due += interval;
             timetable.due.lock().unwrap().push_back(due);
@@ -310,13 +304,14 @@ async fn timed(work: &Arc<Work>, connections: usize, per_second: f64, seconds: f
     Ok(())
 }
 
-/// A clock of the kernel's: the runtime's own timers are as coarse as a millisecond.
-fn ticking(interval: Duration) -> io::Result<OwnedFd> {
+/// A clock of the kernel's: the runtime's own timers are as coarse as a millisecond. It is read like a pipe: each time
+/// eight bytes, which say how often it ticked.
+fn ticking(interval: Duration) -> io::Result<pipe::Receiver> {
     let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
     let interval = Timespec::try_from(interval).map_err(io::Error::other)?;
     let setting = Itimerspec { it_interval: interval, it_value: interval };
     timerfd_settime(&timer, TimerfdTimerFlags::empty(), &setting)?;
-    Ok(timer)
+    pipe::Receiver::from_owned_fd_unchecked(timer)
 }
 
 async fn first_piece(work: &Arc<Work>, streams: usize, seconds: f64) {
@@ -412,10 +407,7 @@ fn read_users(target: &Target, streamed: bool) -> io::Result<Vec<User>> {
 }
 
 /// Writes the users' file of a [`Target`].
-pub(crate) fn write_users<'a>(
-    file: &Path,
-    users: impl Iterator<Item = (&'a str, &'a str)>,
-) -> io::Result<()> {
+pub(crate) fn write_users<'a>(file: &Path, users: impl Iterator<Item = (&'a str, String)>) -> io::Result<()> {
     let lines: String =
         users.map(|(credential, fingerprint)| format!("{credential}\t{fingerprint}\n")).collect();
     std::fs::write(file, lines)

@@ -15,10 +15,12 @@
 mod compare;
 mod http;
 mod load;
+mod measure;
 mod peers;
 mod people;
 mod processes;
 mod profile;
+mod report;
 mod settings;
 mod stage;
 mod upstream;
@@ -53,14 +55,14 @@ async fn main() -> ExitCode {
 
 async fn report(arguments: &[&str]) -> bool {
     match arguments {
+        [] => compare::full(Settings::read()).await,
         ["quick"] => compare::quick(Settings::read()).await,
         ["profile"] => profile::run(Settings::read()).await,
         _ => {
             eprintln!("usage: keyfold-gateway-bench [quick|profile]");
-            return false;
+            false
         }
     }
-    true
 }
 
 /// As many as this system lets it have; what it starts has as many.

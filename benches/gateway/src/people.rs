@@ -41,10 +41,17 @@ impl People {
 
     /// The load's file of these users, who show these.
     pub(crate) fn file(&self, name: &str, shown: &[String]) -> PathBuf {
+        self.write(name, shown.iter().map(String::as_str))
+    }
+
+    /// That of the first user alone.
+    pub(crate) fn first_user_file(&self, name: &str, shown: &str) -> PathBuf {
+        self.write(name, std::iter::once(shown))
+    }
+
+    fn write<'a>(&self, name: &str, shown: impl Iterator<Item = &'a str>) -> PathBuf {
         let file = self.folder.join(format!("users-{name}"));
-        let fingerprints: Vec<_> = self.keys.iter().map(|key| fingerprint(key)).collect();
-        let lines = shown.iter().map(String::as_str).zip(fingerprints.iter().map(String::as_str));
-        write_users(&file, lines).unwrap();
+        write_users(&file, shown.zip(self.keys.iter().map(|key| fingerprint(key)))).unwrap();
         file
     }
 }

@@ -141,6 +141,11 @@ pub(crate) fn memory_mb(root: u32) -> f64 {
     tree(root).into_iter().filter_map(kilobytes).sum::<f64>() / 1024.0
 }
 
+/// Whether a process is there and has not ended.
+pub(crate) fn is_running(process: u32) -> bool {
+    stat(process).is_some_and(|fields| fields.first().is_some_and(|state| state != "Z"))
+}
+
 /// The fields of `/proc/PID/stat` after the name, which may hold anything.
 fn stat(process: u32) -> Option<Vec<String>> {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;

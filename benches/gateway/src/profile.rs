@@ -12,14 +12,15 @@ const CONNECTIONS: usize = 32;
 /// Lines of the report that are shown.
 const SHOWN: usize = 90;
 
-pub(crate) async fn run(mut settings: Settings) {
+/// False if there was nothing to look at.
+pub(crate) async fn run(mut settings: Settings) -> bool {
     settings.only = Some(vec![KEYFOLD.to_owned()]);
     let seconds = settings.seconds;
     let stage = Stage::new(settings).await;
     let provider = stage.provider(Layout::Apart);
     let peers = start(&stage.place(&provider, Layout::Apart, Way::Plain), &stage.deployment).await;
-    let Some(peer) = peers.first() else { return };
-    let Some(id) = peer.id else { return };
+    let Some(peer) = peers.first() else { return false };
+    let Some(id) = peer.id else { return false };
     let kind = |seconds| Kind::Closed { connections: CONNECTIONS, seconds };
     stage.measure(&provider, peer, kind(2.0)).await;
     let data = stage.folder().join("perf.data");
@@ -37,7 +38,7 @@ pub(crate) async fn run(mut settings: Settings) {
     );
     if !recorded.is_ok_and(|status| status.success()) {
         println!("perf is not there, or may not look: no profile");
-        return;
+        return false;
     }
     for arguments in [&["--sort", "symbol,dso"][..], &["--sort", "dso"]] {
         let mut report = std::process::Command::new("perf");
@@ -53,4 +54,5 @@ pub(crate) async fn run(mut settings: Settings) {
         println!();
         lines.take(SHOWN).for_each(|line| println!("{}", line.trim_end()));
     }
+    true
 }

@@ -28,7 +28,7 @@ impl Settings {
             only,
             users: number("USERS", 10_000),
             rounds: number("ROUNDS", 5),
-            seconds: number("SECONDS", 3.0),
+            seconds: number("SECONDS", 2.0),
             streams: number("STREAMS", 10_000),
         }
     }

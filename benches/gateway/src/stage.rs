@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Resource, getrlimit};
 use tempfile::TempDir;
 
 use crate::load::{Job, Kind, Outcome, Target};
@@ -15,6 +16,8 @@ use crate::settings::Settings;
 use crate::upstream::{Ports, plan_request};
 
 const POLL: Duration = Duration::from_millis(20);
+/// Files of a gateway besides its streams' connections.
+const OTHER_FILES: u64 = 200;
 /// For what was recorded to come into the database.
 const DRAINING: Duration = Duration::from_secs(120);
 
@@ -97,6 +100,13 @@ impl Stage {
         }
     }
 
+    /// As many streams as are wanted, and as a gateway may open files for: each is two connections.
+    pub(crate) fn streams(&self) -> usize {
+        let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        let possible = usize::try_from(files.saturating_sub(OTHER_FILES) / 2).unwrap_or(usize::MAX);
+        self.settings.streams.min(possible)
+    }
+
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
@@ -166,7 +176,7 @@ async fn load(target: &Target, kind: Kind) -> Outcome {
 }
 
 /// Waits until what was recorded is in the database, so that the next peer has the machine for itself.
-async fn drain(peer: &Peer) -> Duration {
+pub(crate) async fn drain(peer: &Peer) -> Duration {
     let begun = Instant::now();
     if let Some(metrics) = peer.metrics {
         while begun.elapsed() < DRAINING {

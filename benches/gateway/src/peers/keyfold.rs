@@ -56,10 +56,12 @@ impl Deployment {
         std::fs::read_to_string(file).ok()?.lines().next()?.parse().ok()
     }
 
-    /// Rows of the audit log.
-    pub(crate) async fn audit_rows(&self) -> i64 {
+    /// Uses of keys in the audit log: begun, and ended.
+    pub(crate) async fn recorded_uses(&self) -> (i64, i64) {
         let client = self.server.connect(&self.database).await;
-        client.query_one("SELECT count(*) FROM audit_events", &[]).await.unwrap().get(0)
+        let sql = "SELECT count(*) FILTER (WHERE action = 'key.opened'), count(*) FILTER (WHERE action = 'key.ended') FROM audit_events";
+        let row = client.query_one(sql, &[]).await.unwrap();
+        (row.get(0), row.get(1))
     }
 
     /// Saves each user's key, as each of them.

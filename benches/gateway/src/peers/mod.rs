@@ -8,11 +8,12 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 pub(crate) use keyfold::{Deployment, audit_counts};
+pub(crate) use nginx::SAME_TOKENS;
 
 use crate::http::Connection;
-use crate::load::Target;
+use crate::load::{Target, ask_once};
 use crate::people::People;
-use crate::processes::{Layout, Process};
+use crate::processes::{Layout, Process, is_running};
 use crate::settings::Settings;
 use crate::upstream::Ports;
 
@@ -23,7 +24,10 @@ pub(crate) const DIRECT: &str = "direct";
 pub(crate) const KEYFOLD: &str = "keyfold";
 
 const PATH: &str = "/v1/chat/completions";
+/// For a program to listen; some load much first.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// For one that listens to give a good answer.
+const PATIENCE_WITH_BAD_ANSWERS: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(20);
 
 /// One that is measured.
@@ -76,7 +80,7 @@ pub(crate) async fn start(place: &Place<'_>, deployment: &Deployment) -> Vec<Pee
     if settings.wants(DIRECT) {
         peers.push(direct(place));
     }
-    if settings.wants(LIMIT) || settings.wants(nginx::SAME_TOKENS) {
+    if settings.wants(LIMIT) || settings.wants(SAME_TOKENS) {
         peers.extend(nginx::start(place).into_iter().filter(|peer| settings.wants(peer.name)));
     }
     if settings.wants(KEYFOLD) {
@@ -108,15 +112,18 @@ fn direct(place: &Place<'_>) -> Peer {
 /// Until it gives a good answer; else what it says instead.
 async fn wait_for(peer: &Peer) -> Result<(), String> {
     let begun = Instant::now();
+    let mut first_answer = None;
     loop {
-        let why = match crate::load::ask_once(&peer.target).await {
+        let why = match ask_once(&peer.target).await {
             Ok(None) => return Ok(()),
-            Ok(Some(bad)) => bad,
+            Ok(Some(bad)) => {
+                first_answer.get_or_insert_with(Instant::now);
+                bad
+            }
             Err(error) => error.to_string(),
         };
-        if begun.elapsed() > PATIENCE
-            || peer.id.is_some_and(|id| !std::path::Path::new(&format!("/proc/{id}/exe")).exists())
-        {
+        let hopeless = first_answer.is_some_and(|first| first.elapsed() > PATIENCE_WITH_BAD_ANSWERS);
+        if hopeless || begun.elapsed() > PATIENCE || !peer.id.is_none_or(is_running) {
             return Err(why);
         }
         tokio::time::sleep(POLL).await;

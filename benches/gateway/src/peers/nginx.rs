@@ -14,7 +14,7 @@ use crate::processes::Process;
 use crate::upstream::AUTHORITY_FILE;
 
 /// The same, told users apart by the signed tokens that Keyfold gets: what their length alone costs.
-pub(super) const SAME_TOKENS: &str = "nginx-jwt";
+pub(crate) const SAME_TOKENS: &str = "nginx-jwt";
 
 pub(super) fn start(place: &Place<'_>) -> Vec<Peer> {
     if !exists("nginx") {
