@@ -48,6 +48,12 @@ const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("../../migrations/sqlite/0006_master_keys.sql"),
         postgres: include_str!("../../migrations/postgres/0006_master_keys.sql"),
     },
+    Migration {
+        version: 7,
+        name: "usage",
+        sqlite: include_str!("../../migrations/sqlite/0007_usage.sql"),
+        postgres: include_str!("../../migrations/postgres/0007_usage.sql"),
+    },
 ];
 
 /// Names the lock under which one replica at a time migrates PostgreSQL: "keyfold" in ASCII.
