@@ -477,7 +477,9 @@ impl ServiceTokens {
         let written = HEXLOWER.encode(&hash);
         let row = storage::service_tokens::find(&self.keys.database, &written).await?;
         let row = row
-            .filter(|row| verify_slices_are_equal(row.granted.token_hash.as_bytes(), written.as_bytes()).is_ok())
+            .filter(|row| {
+                verify_slices_are_equal(row.granted.token_hash.as_bytes(), written.as_bytes()).is_ok()
+            })
             .ok_or(ServiceRefusal::Unknown)?;
         let record = self.record(&row).await?;
         match record.standing {

@@ -106,6 +106,7 @@ impl Call {
             refusal: None,
             reader: None,
             path: path.to_owned(),
+            is_counted: false,
             place: None,
         };
         Ok(Self { key, answering })
@@ -127,8 +128,16 @@ pub(crate) struct Answering {
     reader: Option<AnswerReader>,
     /// The path that was asked for: some answers name no model.
     path: String,
+    is_counted: bool,
     /// Of a stream; free again with the answer.
     place: Option<StreamPlace>,
+}
+
+/// What was used up to here counts, though nobody waited for the end.
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.count(false);
+    }
 }
 
 /// A refusal's body, as far as it is kept.
@@ -253,6 +262,17 @@ impl Answering {
         if let Some(call) = self.call.take() {
             call.ended(outcome);
         }
+        self.count(outcome != CallOutcome::Ok);
+    }
+
+    /// Counts the call in its user's usage, once.
+    fn count(&mut self, is_error: bool) {
+        if std::mem::replace(&mut self.is_counted, true) {
+            return;
+        }
+        let counts = self.reader.take().map(AnswerReader::finish).unwrap_or_default();
+        let (now, provider) = (self.keys.clock.now(), &self.upstream.provider.id);
+        self.keys.usage.record(now, &self.caller.user, provider, &counts, is_error);
     }
 
     fn refused(&self, status: StatusCode) -> CallOutcome {

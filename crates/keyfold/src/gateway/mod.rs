@@ -69,7 +69,12 @@ impl Gateway {
     }
 
     /// Opens the caller's user's key, unless the provider counts as unreachable.
-    async fn begin(&self, caller: GatewayCaller, upstream: &Arc<Upstream>, path: &str) -> Result<Call, Error> {
+    async fn begin(
+        &self,
+        caller: GatewayCaller,
+        upstream: &Arc<Upstream>,
+        path: &str,
+    ) -> Result<Call, Error> {
         upstream.breaker.may_try().map_err(|left| Error::ProviderAway {
             provider: upstream.provider.id.clone(),
             name: upstream.provider.name.clone(),
