@@ -16,7 +16,7 @@ library='
     account master_keys onboarding recheck service_tokens users
     keys
     audit
-    auth limit root_keys state_dir
+    auth limit root_keys state_dir usage
     error
     settings
     envelope preset storage

@@ -6,7 +6,6 @@ use keyfold::provider::ErrorShape;
 use serde_json::{Map, Value, json};
 
 /// The body of an error, made of a problem's members.
-#[cfg_attr(not(test), expect(dead_code, reason = "for the gateway"))]
 pub(crate) fn body(shape: ErrorShape, status: StatusCode, problem: Map<String, Value>) -> Value {
     let words = problem.get("detail").cloned().unwrap_or_default();
     let code = problem.get("code").cloned().unwrap_or_default();

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
+use std::os::unix::process::CommandExt as _;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 /// Another program may take a port between its choice and the server's start.
@@ -43,6 +44,8 @@ impl Script {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
+            // What ends the test run from a terminal must not end the script before it has stopped the server.
+            .process_group(0)
             .spawn()
             .unwrap();
         let mut answers = BufReader::new(process.stdout.take().unwrap());

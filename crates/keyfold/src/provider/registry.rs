@@ -64,6 +64,11 @@ impl KeyPlacement {
             Self::Header(name) => name.as_str(),
         }
     }
+
+    /// Whether this header, in any case, is the one that takes the key.
+    pub(crate) fn is_header(&self, name: &str) -> bool {
+        self.header_name().eq_ignore_ascii_case(name)
+    }
 }
 
 /// The request and answer shapes that generation knows.
@@ -141,6 +146,9 @@ pub struct Provider {
     pub description: String,
     /// Where its requests go.
     pub address: BaseAddress,
+    /// Whether the gateway speaks HTTP/2 with it: many streams over few connections, where HTTP/1.1 has a connection
+    /// for each.
+    pub http_2: bool,
     /// Where the key goes.
     pub key_placement: KeyPlacement,
     /// Headers that every request needs.

@@ -198,6 +198,7 @@ impl<'a> Reading<'a> {
             setup_url: or(entry.setup_url, address.to_string()),
             name: entry.name,
             description: entry.description,
+            http_2: entry.http_2,
             key_placement: key_placement?,
             headers,
             errors: entry.errors,
@@ -400,6 +401,8 @@ struct Entry {
     description: String,
     address: String,
     key_header: Option<String>,
+    #[serde(default)]
+    http_2: bool,
     #[serde(default)]
     headers: BTreeMap<String, String>,
     #[serde(default)]

@@ -1,0 +1,57 @@
+//! What the environment says about a run.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+#[derive(Debug)]
+pub(crate) struct Settings {
+    /// The program `keyfold`.
+    pub(crate) keyfold: PathBuf,
+    pub(crate) litellm: Option<OsString>,
+    pub(crate) portkey: Option<OsString>,
+    /// Only these peers.
+    pub(crate) only: Option<Vec<String>>,
+    pub(crate) users: usize,
+    pub(crate) rounds: usize,
+    pub(crate) seconds: f64,
+    pub(crate) streams: usize,
+}
+
+impl Settings {
+    pub(crate) fn read() -> Self {
+        let beside = || std::env::current_exe().unwrap().with_file_name("keyfold");
+        let only = text("ONLY").map(|names| names.split(',').map(|name| name.trim().to_owned()).collect());
+        Self {
+            keyfold: variable("PROGRAM").map_or_else(beside, PathBuf::from),
+            litellm: variable("LITELLM"),
+            portkey: variable("PORTKEY"),
+            only,
+            users: number("USERS", 10_000),
+            rounds: number("ROUNDS", 5),
+            seconds: number("SECONDS", 2.0),
+            streams: number("STREAMS", 10_000),
+        }
+    }
+
+    pub(crate) fn wants(&self, peer: &str) -> bool {
+        self.only.as_ref().is_none_or(|only| only.iter().any(|name| name == peer))
+    }
+}
+
+fn number<T: std::str::FromStr>(name: &str, otherwise: T) -> T {
+    text(name).map_or(otherwise, |text| {
+        text.parse().unwrap_or_else(|_| {
+            eprintln!("KEYFOLD_BENCH_{name}={text} is no number");
+            std::process::exit(2)
+        })
+    })
+}
+
+fn text(name: &str) -> Option<String> {
+    variable(name).and_then(|value| value.into_string().ok())
+}
+
+#[expect(clippy::disallowed_methods, reason = "the bench's own settings, which are no settings of Keyfold")]
+fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(format!("KEYFOLD_BENCH_{name}")).filter(|value| !value.is_empty())
+}
