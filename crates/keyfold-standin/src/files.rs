@@ -1,7 +1,7 @@
 //! Uploads of files, and what was in them.
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, HeaderValue};
 use serde_json::json;
 
 use crate::provider::Provider;
@@ -48,6 +48,17 @@ pub(crate) fn upload(call: &Call<'_>) -> Reply {
             "source": "upload", "num_lines": 1, "mimetype": "application/jsonl",
         }),
     )
+}
+
+/// Gemini's `POST /upload/v1beta/files`: where the file itself is to go, which is an address of Google's.
+pub(crate) fn resumable_upload(call: &Call<'_>) -> Reply {
+    let address =
+        format!("https://standin.invalid/upload/v1beta/files?upload_id=standin-{}", call.fingerprint);
+    let mut reply = Reply::json(200, &json!({}));
+    if let Ok(address) = HeaderValue::from_str(&address) {
+        reply.headers.insert("x-goog-upload-url", address);
+    }
+    reply.with("x-goog-upload-status", "active")
 }
 
 /// `POST …/audio/transcriptions`: it hears the file's name and size.

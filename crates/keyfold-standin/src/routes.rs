@@ -260,6 +260,9 @@ fn gemini(call: &Call<'_>) -> Reply {
         reply.headers.remove("cache-control");
         return reply;
     }
+    if call.is_post() && call.path == "/upload/v1beta/files" {
+        return files::resumable_upload(call);
+    }
     let rest = ["/v1beta/models", "/v1/models", "/v1alpha/models"]
         .iter()
         .find_map(|start| call.path.strip_prefix(start));

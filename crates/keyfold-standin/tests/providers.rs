@@ -784,6 +784,10 @@ async fn uploads_tell_whose_they_were_and_how_much_came() {
         upload(&standin, "cohere", "/v1/datasets?name=x", &[("name=\"data\"; filename=\"x\"", "x")]).await;
     assert!(made.json()["id"].as_str().unwrap().contains(&fingerprint(&example_key("cohere", 1))));
 
+    let key = example_key("gemini", 1);
+    let begun = post(&standin, "gemini", &key, "/upload/v1beta/files", "{}").await;
+    assert!(begun.header("x-goog-upload-url").ends_with(&fingerprint(&key)));
+
     let broken = post(&standin, "openai", &example_key("openai", 1), "/v1/files", "no form").await;
     assert_eq!(broken.status, 400);
 }
