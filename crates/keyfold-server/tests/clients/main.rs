@@ -7,6 +7,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod broken_streams;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
