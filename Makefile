@@ -78,6 +78,11 @@ leak-demo: build-tools ## Show how keys in the environment reach other users' re
 docs-reference: build-tools ## Bring docs/settings.md and docs/errors.md up to date with the code
 	UPDATE=1 $(CARGO) test --locked -p keyfold-server --test docs reference
 
+.PHONY: docs-clients
+docs-clients: build-tools ## Run the providers' client libraries, and write what worked into docs/clients.md
+	@scripts/install-test-tools.sh
+	UPDATE=1 $(CARGO) test --locked -p keyfold-server --test clients
+
 .PHONY: fmt
 fmt: ## Format the code
 	$(CARGO) fmt --all

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs what the tests need besides Rust: PostgreSQL, Redis, the readers of .env files in other languages, and the
-# programs that install and drive them. Installs nothing that is there; needs root (or sudo) only for what is missing.
+# Installs what the tests need besides Rust: PostgreSQL, Redis, the programs in other languages that they run, and what
+# installs and drives them. Installs nothing that is there; needs root (or sudo) only for what is missing.
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -17,7 +17,7 @@ main() {
     ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || want postgresql
     command -v redis-server >/dev/null || command -v valkey-server >/dev/null || want redis-server
     [ -z "$packages" ] || install_packages
-    sh scripts/install-test-readers.sh
+    sh scripts/install-test-programs.sh
 }
 
 want() {

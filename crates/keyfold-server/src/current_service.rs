@@ -56,11 +56,20 @@ async fn identify(parts: &Parts, app: &App) -> Result<AuthenticatedService, Prob
 }
 
 /// The service that has this token.
-pub(crate) async fn authenticate(app: &App, token: &str) -> Result<AuthenticatedService, Problem> {
-    app.keyfold.service_tokens().authenticate(token).await.map_err(|refusal| match refusal {
+async fn authenticate(app: &App, token: &str) -> Result<AuthenticatedService, Problem> {
+    app.keyfold.service_tokens().authenticate(token).await.map_err(refusal)
+}
+
+/// The same for a call through the gateway.
+pub(crate) async fn authenticate_call(app: &App, token: &str) -> Result<AuthenticatedService, Problem> {
+    app.keyfold.service_tokens().authenticate_call(token).await.map_err(refusal)
+}
+
+fn refusal(refusal: ServiceRefusal) -> Problem {
+    match refusal {
         ServiceRefusal::Unavailable(error) => error.into(),
         refusal => Problem::invalid_token(refusal),
-    })
+    }
 }
 
 /// Whether this credential is meant as a service token, good or not.

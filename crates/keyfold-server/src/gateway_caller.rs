@@ -99,7 +99,7 @@ pub(crate) async fn admit(
     if !is_service_token(credential) {
         return of_user(verify(app, credential).await?, asked, log);
     }
-    let service = current_service::authenticate(app, credential).await?;
+    let service = current_service::authenticate_call(app, credential).await?;
     if let Some(log) = log {
         log.note_service(service.name());
     }

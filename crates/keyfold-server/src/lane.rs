@@ -269,8 +269,8 @@ impl Lane {
                 self.app.metrics.passed(&method);
                 match passed {
                     Passed::Whole => Next::Request,
-                    Passed::Last => Next::Close,
-                    Passed::Broken => Next::Cut,
+                    Passed::Last | Passed::Broken => Next::Close,
+                    Passed::Cut => Next::Cut,
                 }
             }
             Err(error) => {

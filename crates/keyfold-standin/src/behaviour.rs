@@ -28,7 +28,8 @@ pub enum Behaviour {
         /// How many pieces.
         chunks: usize,
     },
-    /// Sends so many pieces of the usual answer, then closes the connection: the body is broken, not ended.
+    /// Sends so many pieces of the usual answer, then closes the connection: the body is broken, not ended. A
+    /// plain answer has told its whole length before.
     StreamThenCut {
         /// How many pieces.
         chunks: usize,

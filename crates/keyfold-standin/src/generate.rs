@@ -179,14 +179,15 @@ pub(crate) fn responses(call: &Call<'_>) -> Reply {
                 "content": [{"type": "output_text", "text": text, "annotations": []}],
             })
         });
-        // The search that the answer rests on comes first.
-        let search = json!({"type": "search_results", "queries": ["test data"], "results": []});
+        // Perplexity's search that the answer rests on comes first.
+        let search = (call.provider == Provider::Perplexity)
+            .then(|| json!({"type": "search_results", "queries": ["test data"], "results": []}));
         let usage = text.map(|_| {
             json!({"input_tokens": said.input, "output_tokens": said.output, "total_tokens": said.total()})
         });
         json!({
             "id": id, "object": "response", "created_at": CREATED, "status": status, "model": model, "error": null,
-            "output": output.map_or(json!([]), |output| json!([search, output])), "usage": usage,
+            "output": search.into_iter().filter(|_| output.is_some()).chain(output.clone()).collect::<Vec<_>>(), "usage": usage,
         })
     };
     if !flag(&body, "stream") {
@@ -198,11 +199,25 @@ pub(crate) fn responses(call: &Call<'_>) -> Reply {
     };
     let mut stream = Stream::default();
     stream.before.push(event("response.created", json!({"response": response("in_progress", None)})));
+    let index = usize::from(call.provider == Provider::Perplexity);
+    if call.provider == Provider::OpenAi {
+        let item = json!({
+            "type": "message", "id": "msg_standin", "role": "assistant", "status": "in_progress", "content": [],
+        });
+        let added = json!({"output_index": index, "item": item});
+        stream.before.push(event("response.output_item.added", added));
+        let part = json!({"type": "output_text", "text": "", "annotations": []});
+        let added =
+            json!({"item_id": "msg_standin", "output_index": index, "content_index": 0, "part": part});
+        stream.before.push(event("response.content_part.added", added));
+    }
     for piece in said.pieces(call.options) {
-        let data = json!({"item_id": "msg_standin", "output_index": 1, "content_index": 0, "delta": piece});
+        let data =
+            json!({"item_id": "msg_standin", "output_index": index, "content_index": 0, "delta": piece});
         stream.text.push(event("response.output_text.delta", data));
     }
-    let done = json!({"item_id": "msg_standin", "output_index": 1, "content_index": 0, "text": said.text});
+    let done =
+        json!({"item_id": "msg_standin", "output_index": index, "content_index": 0, "text": said.text});
     stream.after.push(event("response.output_text.done", done));
     let completed = json!({"response": response("completed", Some(&said.text))});
     stream.after.push(event("response.completed", completed));
@@ -210,6 +225,59 @@ pub(crate) fn responses(call: &Call<'_>) -> Reply {
     failed["error"] = json!({"code": "server_error", "message": "The model failed to answer."});
     stream.error = event("response.failed", json!({"response": failed}));
     Reply::sse(stream)
+}
+
+/// `POST /v1/embeddings`.
+pub(crate) fn openai_embeddings(call: &Call<'_>) -> Reply {
+    let body = call.json().unwrap_or_default();
+    let input = body.get("input").or_else(|| body.get("inputs")).cloned().unwrap_or_default();
+    let texts = match &input {
+        Value::String(text) => vec![text.as_str()],
+        Value::Array(texts) => texts.iter().filter_map(Value::as_str).collect(),
+        _ => return bad_request(call, "field 'input' is required"),
+    };
+    let encoded = body.get("encoding_format").and_then(Value::as_str) == Some("base64");
+    let data: Vec<Value> = texts
+        .iter()
+        .enumerate()
+        .map(|(index, text)| {
+            let vector = embedding(text);
+            let bytes: Vec<u8> = vector.iter().flat_map(|number| number.to_le_bytes()).collect();
+            let shown = if encoded { data_encoding::BASE64.encode(&bytes).into() } else { json!(vector) };
+            json!({"object": "embedding", "index": index, "embedding": shown})
+        })
+        .collect();
+    let count: usize = texts.iter().map(|text| words(text)).sum();
+    let usage = json!({"prompt_tokens": count, "completion_tokens": 0, "total_tokens": count});
+    Reply::json(
+        200,
+        &json!({
+            "id": format!("embd-standin{:08}", call.sequence), "object": "list", "data": data, "usage": usage,
+            "model": body.get("model"),
+        }),
+    )
+}
+
+/// `POST /v2/embed`.
+pub(crate) fn cohere_embeddings(call: &Call<'_>) -> Reply {
+    let body = call.json().unwrap_or_default();
+    let Some(texts) = body.get("texts").and_then(Value::as_array) else {
+        return bad_request(call, "texts is required");
+    };
+    let vectors: Vec<_> = texts.iter().filter_map(Value::as_str).map(embedding).collect();
+    Reply::json(
+        200,
+        &json!({
+            "id": call.request_id(), "texts": texts, "embeddings": {"float": vectors},
+            "response_type": "embeddings_by_type",
+        }),
+    )
+}
+
+/// Numbers that depend on the text, exact in any format.
+fn embedding(text: &str) -> [f32; 4] {
+    let length = u16::try_from(text.len()).unwrap_or(u16::MAX);
+    [f32::from(length), 0.5, 0.25, -1.0]
 }
 
 /// `POST /v1/messages`.
@@ -300,7 +368,7 @@ pub(crate) fn anthropic_version(call: &Call<'_>) -> Option<Reply> {
         None => {
             Some(anthropic_error(call, 400, "invalid_request_error", "anthropic-version: header is required"))
         }
-        Some(b"2023-06-01" | b"2023-01-01") => None,
+        Some(b"2023-06-01" | b"2023-01-01" | b"2026-10-21") => None,
         Some(other) => Some(anthropic_error(
             call,
             400,

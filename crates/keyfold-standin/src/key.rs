@@ -16,6 +16,15 @@ pub(crate) enum Standing {
     Nonsense,
 }
 
+pub(crate) const MARKERS: [(&str, Standing); 6] = [
+    ("INVALID", Standing::Invalid),
+    ("NONSENSE", Standing::Nonsense),
+    ("BROKEN", Standing::Broken),
+    ("DENIED", Standing::Denied),
+    ("QUOTA", Standing::Quota),
+    ("NOCREDIT", Standing::NoCredit),
+];
+
 /// Beginnings that tell whose key it is. The longest match counts. No owner: certainly no provider's key
 /// (Keyfold's own service tokens, session tokens, Clerk's keys), so every provider refuses it: that is how a
 /// caller's credential that is passed on by mistake is noticed.
@@ -46,14 +55,6 @@ const BEGINNINGS: [(&str, &[Provider]); 21] = [
 /// What the provider makes of the key. A real provider looks a key up; this one believes every key of eight
 /// printable characters or more that does not begin like somebody else's, and does what a marker in it says.
 pub(crate) fn standing(provider: Provider, key: &str) -> Standing {
-    const MARKERS: [(&str, Standing); 6] = [
-        ("INVALID", Standing::Invalid),
-        ("NONSENSE", Standing::Nonsense),
-        ("BROKEN", Standing::Broken),
-        ("DENIED", Standing::Denied),
-        ("QUOTA", Standing::Quota),
-        ("NOCREDIT", Standing::NoCredit),
-    ];
     let owners = BEGINNINGS.iter().filter(|(beginning, _)| key.starts_with(beginning));
     let foreign = owners
         .max_by_key(|(beginning, _)| beginning.len())

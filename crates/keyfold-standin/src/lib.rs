@@ -2,7 +2,7 @@
 //!
 //! Keyfold's tests and benchmarks talk to it instead of to real providers, and so can you, to try Keyfold without
 //! real keys. It answers as the providers do, errors included: model lists and the other free checks of a key,
-//! generation whole and streamed, research. Every provider has its own path (`http://127.0.0.1:PORT/gemini`),
+//! generation whole and streamed, embeddings, uploads, research. Every provider has its own path (`http://127.0.0.1:PORT/gemini`),
 //! which is what `KEYFOLD_PROVIDER_GEMINI_BASE_URL` takes.
 //!
 //! A real provider looks a key up. This one believes every key that stands in the right place, is no shorter
@@ -17,6 +17,16 @@
 //! | `BROKEN` | 500 |
 //! | `NONSENSE` | 200 with an HTML page |
 //! | `BLOCKED`, `DISABLED` | xAI only: says so in a successful answer, refuses the rest |
+//!
+//! What a request's body asks for in its first 4 KiB comes to the same; for programs in other processes, whose
+//! keys are fixed:
+//!
+//! | in the body | answer |
+//! | --- | --- |
+//! | `standin:INVALID`, `standin:QUOTA`, … | as if the key had that marker |
+//! | `standin:flaky-2-NAME` | 429 with `Retry-After: 1` twice for this key and `NAME`, then as usual |
+//! | `standin:slow` | none, until the client leaves |
+//! | `standin:cut` | half of the usual one, with its full `Content-Length` if it is no stream, then the connection closes |
 //!
 //! Answers are the same on every run. Text begins with `fp=` and the [`fingerprint`] of the key that came, so that
 //! a test sees whose key it was; every answer carries it in the header `x-key-fingerprint` too. Models whose
@@ -41,6 +51,7 @@
 
 mod behaviour;
 mod body;
+mod files;
 mod generate;
 pub mod issuer;
 mod key;
@@ -51,6 +62,7 @@ mod reply;
 mod research;
 mod routes;
 mod server;
+mod wish;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;

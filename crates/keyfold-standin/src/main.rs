@@ -13,7 +13,8 @@ use keyfold_standin::{Issuer, Options, PROVIDERS, Standin, example_key};
 
 /// Plays the AI providers' servers, so that Keyfold can be tried, tested and measured without real keys.
 ///
-/// A key that contains INVALID, DENIED, QUOTA, NOCREDIT, BROKEN or NONSENSE gets the answer the word promises.
+/// A key that contains INVALID, DENIED, QUOTA, NOCREDIT, BROKEN or NONSENSE gets the answer the word promises; so does
+/// a request with standin:INVALID and so on in its body. standin:slow, standin:cut and standin:flaky-1-NAME are others.
 /// GET /__stats tells how many requests came.
 #[derive(Parser)]
 #[command(version)]

@@ -114,8 +114,9 @@ impl Provider {
             Some(name) => headers.get(name).map(HeaderValue::as_bytes),
             None => bearer(headers),
         };
-        // Gemini's OpenAI-compatible endpoints take the key as OpenAI's do.
-        if own.is_none() && self == Self::Gemini && is_openai_compatible(path) {
+        // Gemini's OpenAI-compatible endpoints take the key as OpenAI's do, and Anthropic's newer libraries put it there.
+        let also_bearer = self == Self::Anthropic || (self == Self::Gemini && is_openai_compatible(path));
+        if own.is_none() && also_bearer {
             return bearer(headers).filter(|key| !key.is_empty());
         }
         own.filter(|key| !key.is_empty())

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::key::Standing;
 use crate::provider::{Provider, is_openai_compatible};
 use crate::reply::{Call, HTML, JSON, Payload, Reply, query_value};
+use crate::wish::Wish;
 
 /// Why a request is refused before it is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +28,11 @@ pub(crate) fn because_of_key(call: &Call<'_>) -> Option<Reply> {
     if call.key.is_empty() {
         return Some(refuse(call, Refusal::Missing));
     }
-    let refusal = match crate::key::standing(call.provider, call.key) {
+    let standing = match (crate::key::standing(call.provider, call.key), call.wish) {
+        (Standing::Live, Some(Wish::Refusal(wished))) => wished,
+        (standing, _) => standing,
+    };
+    let refusal = match standing {
         Standing::Live => return xai_shut(call),
         Standing::Nonsense => return Some(nonsense()),
         Standing::Invalid => Refusal::Invalid,
@@ -833,6 +838,11 @@ pub(crate) fn no_such_model(call: &Call<'_>, model: &str) -> Reply {
             Some("model_not_found"),
         ),
     }
+}
+
+/// The provider wants the same request again in a second.
+pub(crate) fn try_again(call: &Call<'_>) -> Reply {
+    refusal(call, Refusal::Quota).with("retry-after", "1")
 }
 
 /// The provider cannot make sense of the request.

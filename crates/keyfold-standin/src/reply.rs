@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::Options;
 use crate::provider::Provider;
+use crate::wish::Wish;
 
 pub(crate) const JSON: &str = "application/json";
 pub(crate) const HTML: &str = "text/html; charset=utf-8";
@@ -28,6 +29,8 @@ pub(crate) struct Call<'a> {
     /// From the provider's own place; empty if there is none.
     pub(crate) key: &'a str,
     pub(crate) fingerprint: &'a str,
+    /// What its body asks for.
+    pub(crate) wish: Option<Wish<'a>>,
     pub(crate) sequence: u64,
     pub(crate) options: &'a Options,
 }

@@ -1,9 +1,10 @@
 //! Research: Exa, Tavily, Serper, Firecrawl.
 
+use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use crate::refusal::bad_request;
-use crate::reply::{Call, JSON, Reply, answer_text_for, quoted};
+use crate::reply::{CREATED, Call, JSON, Reply, Said, Stream, answer_text_for, quoted, words};
 
 fn text<'b>(body: &'b Value, name: &str) -> Option<&'b str> {
     body.get(name).and_then(Value::as_str).filter(|text| !text.trim().is_empty())
@@ -71,6 +72,64 @@ pub(crate) fn exa_search(call: &Call<'_>) -> Reply {
             call.sequence
         ),
     )
+}
+
+/// Exa's `POST /answer`.
+pub(crate) fn exa_answer(call: &Call<'_>) -> Reply {
+    let body = call.json().unwrap_or_default();
+    let Some(query) = text(&body, "query") else {
+        return bad_request(call, "Required at \"query\"");
+    };
+    let source = json!({"id": address(1), "url": address(1), "title": "Test data", "author": "Test Data"});
+    let cost = json!({"total": 0.005});
+    let said = Said::new(call, query, words(query));
+    if body.get("stream").and_then(Value::as_bool) != Some(true) {
+        let id = format!("{:032x}", call.sequence);
+        return Reply::json(
+            200,
+            &json!({"requestId": id, "answer": said.text, "citations": [source], "costDollars": cost}),
+        );
+    }
+    let data = |data: &Value| Bytes::from(format!("data: {data}\n\n"));
+    let pieces = said.pieces(call.options).into_iter();
+    let text = pieces
+        .map(|piece| data(&json!({"choices": [{"delta": {"role": "assistant", "content": piece}}]})))
+        .collect();
+    let after = vec![data(&json!({"citations": [source], "costDollars": cost}))];
+    let error = data(&json!({"error": "An unexpected error occurred. Please try again."}));
+    Reply::sse(Stream { before: vec![], text, after, error })
+}
+
+/// Tavily's `POST /research`.
+pub(crate) fn tavily_research(call: &Call<'_>) -> Reply {
+    let body = call.json().unwrap_or_default();
+    let Some(input) = text(&body, "input") else {
+        return bad_request(call, "input is required.");
+    };
+    let id = format!("standin-{}", call.fingerprint);
+    if body.get("stream").and_then(Value::as_bool) != Some(true) {
+        return Reply::json(
+            200,
+            &json!({
+                "request_id": id, "created_at": "2026-01-01T00:00:00Z", "status": "pending", "input": input,
+                "model": "mini", "response_time": 0.5,
+            }),
+        );
+    }
+    let said = Said::new(call, input, words(input));
+    let chunk = |delta: Value| {
+        let chunk = json!({
+            "id": id, "object": "chat.completion.chunk", "model": "mini", "created": CREATED,
+            "choices": [{"delta": delta}],
+        });
+        Bytes::from(format!("data: {chunk}\n\n"))
+    };
+    let pieces = said.pieces(call.options).into_iter();
+    let text = pieces.map(|piece| chunk(json!({"role": "assistant", "content": piece}))).collect();
+    let sources = json!({"sources": [{"url": address(1), "title": "Test data"}]});
+    let after = vec![chunk(sources), Bytes::from_static(b"event: done\n\n")];
+    let error = Bytes::from_static(b"event: error\ndata: {\"error\":\"Internal Server Error\"}\n\n");
+    Reply::sse(Stream { before: vec![], text, after, error })
 }
 
 /// Exa's `POST /contents`.

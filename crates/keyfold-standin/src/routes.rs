@@ -3,6 +3,7 @@
 use http::HeaderValue;
 use serde_json::{Value, json};
 
+use crate::files;
 use crate::generate::{self, GeminiVerb};
 use crate::provider::{Provider, is_openai_compatible};
 use crate::refusal::{because_of_key, no_such_model, no_such_route};
@@ -30,6 +31,19 @@ fn usual(call: &Call<'_>) -> Reply {
         _ if post && takes_chat(call) => generate::chat_completions(call),
         _ if get && lists_models(call) => openai_models(call),
 
+        _ if post && takes_files(call) => files::upload(call),
+        (Provider::OpenAi, "/v1/audio/transcriptions")
+        | (Provider::Groq, "/openai/v1/audio/transcriptions")
+            if post =>
+        {
+            files::transcription(call)
+        }
+        (Provider::Cohere, "/v1/datasets") if post => files::dataset(call),
+        (Provider::OpenAi | Provider::Mistral, "/v1/embeddings") if post => generate::openai_embeddings(call),
+        (Provider::Cohere, "/v2/embed") if post => generate::cohere_embeddings(call),
+
+        (Provider::Exa, "/answer") if post => research::exa_answer(call),
+        (Provider::Tavily, "/research") if post => research::tavily_research(call),
         (Provider::Exa, "/search") if post => research::exa_search(call),
         (Provider::Exa, "/contents") if post => research::exa_contents(call),
         (Provider::Tavily, "/search") if post => research::tavily_search(call),
@@ -47,7 +61,11 @@ fn usual(call: &Call<'_>) -> Reply {
         ),
 
         (Provider::Cohere, "/v2/chat") if post => generate::cohere_chat(call),
-        (Provider::Perplexity, "/v1/responses" | "/v1/agent") if post => generate::responses(call),
+        (Provider::OpenAi, "/v1/responses") | (Provider::Perplexity, "/v1/responses" | "/v1/agent")
+            if post =>
+        {
+            generate::responses(call)
+        }
 
         (Provider::Anthropic, path) => match generate::anthropic_version(call) {
             Some(refusal) => refusal,
@@ -55,6 +73,7 @@ fn usual(call: &Call<'_>) -> Reply {
                 "/v1/messages" if post => generate::anthropic_messages(call),
                 "/v1/messages/count_tokens" if post => generate::anthropic_count(call),
                 "/v1/models" if get => anthropic_models(),
+                "/v1/files" if post => files::upload(call),
                 _ => match path.strip_prefix("/v1/models/") {
                     Some(model) if get => one_model(call, model),
                     _ => no_such_route(call),
@@ -91,6 +110,11 @@ fn takes_chat(call: &Call<'_>) -> bool {
         "/compatibility/v1/chat/completions" => call.provider == Provider::Cohere,
         _ => false,
     }
+}
+
+/// Whether this is where the provider takes files.
+fn takes_files(call: &Call<'_>) -> bool {
+    call.path == "/v1/files" && matches!(call.provider, Provider::OpenAi | Provider::Mistral)
 }
 
 /// Whether this is where the provider lists its models in OpenAI's shape.
@@ -236,6 +260,9 @@ fn gemini(call: &Call<'_>) -> Reply {
         reply.headers.remove("cache-control");
         return reply;
     }
+    if call.is_post() && call.path == "/upload/v1beta/files" {
+        return files::resumable_upload(call);
+    }
     let rest = ["/v1beta/models", "/v1/models", "/v1alpha/models"]
         .iter()
         .find_map(|start| call.path.strip_prefix(start));
@@ -295,6 +322,13 @@ fn openai_model(provider: Provider, name: &str) -> Value {
             "id": name, "canonical_slug": name, "name": name, "created": CREATED, "context_length": 200_000,
             "architecture": {"modality": "text->text", "input_modalities": ["text"], "output_modalities": ["text"]},
             "pricing": {"prompt": "0.000001", "completion": "0.000004"},
+        });
+    }
+    if provider == Provider::Mistral {
+        return json!({
+            "id": name, "object": "model", "created": CREATED, "owned_by": "mistralai", "type": "base",
+            "capabilities": {"completion_chat": true, "function_calling": true, "vision": false},
+            "max_context_length": 131_072, "aliases": [],
         });
     }
     json!({"id": name, "object": "model", "created": CREATED, "owned_by": provider.id()})

@@ -1,12 +1,12 @@
 //! The listener, and what becomes of one request.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 use crate::body::{AnswerBody, Closed, Step, Ticket, Wait};
 use crate::provider::{PROVIDERS, Provider};
 use crate::reply::{Call, JSON, Payload, Reply};
+use crate::wish::{Wish, wish};
 use crate::{Behaviour, Options, Seen, refusal, routes};
 
 static FINGERPRINT: HeaderName = HeaderName::from_static("x-key-fingerprint");
@@ -98,6 +99,8 @@ pub(crate) struct Shared {
     seen: Mutex<Vec<Seen>>,
     orders: Mutex<Orders>,
     has_orders: AtomicBool,
+    /// How many requests with a key and these words were told to come again.
+    told_to_come_again: Mutex<HashMap<String, u32>>,
     released: watch::Sender<u64>,
 }
 
@@ -116,6 +119,7 @@ impl Shared {
             seen: Mutex::default(),
             orders: Mutex::default(),
             has_orders: AtomicBool::new(false),
+            told_to_come_again: Mutex::default(),
             released: watch::Sender::new(0),
         }
     }
@@ -147,6 +151,7 @@ impl Shared {
 
     pub(crate) fn forget_orders(&self) {
         *lock(&self.orders) = Orders::default();
+        lock(&self.told_to_come_again).clear();
         self.has_orders.store(false, Ordering::Release);
     }
 
@@ -161,6 +166,17 @@ impl Shared {
         let mut orders = lock(&self.orders);
         let next = orders.next[provider.index()].pop_front();
         next.or_else(|| orders.always[provider.index()].clone()).unwrap_or(Behaviour::Usual)
+    }
+
+    /// Whether this is one of the first `times` requests with this key and these words.
+    fn is_flaky(&self, fingerprint: &str, times: u32, words: &str) -> bool {
+        let mut told = lock(&self.told_to_come_again);
+        let count = told.entry(format!("{fingerprint} {words}")).or_default();
+        let again = *count < times;
+        if again {
+            *count += 1;
+        }
+        again
     }
 
     /// Waits for a release after the `round`th: one that comes before this is awaited counts too.
@@ -290,8 +306,21 @@ async fn handle(
         body: &body,
         key: &key,
         fingerprint: &fingerprint,
+        wish: wish(&body),
         sequence,
         options: &shared.options,
+    };
+    let behaviour = match call.wish {
+        Some(wish) if matches!(behaviour, Behaviour::Usual) && !key.is_empty() => match wish {
+            Wish::Slow => Behaviour::Hang,
+            Wish::Cut => Behaviour::StreamThenCut { chunks: 2 },
+            Wish::Flaky { times, words } if shared.is_flaky(&fingerprint, times, words) => {
+                return Ok(respond(refusal::try_again(&call), ticket, Some(&fingerprint)));
+            }
+            Wish::Unknown => return Ok(respond(unknown_wish(), ticket, Some(&fingerprint))),
+            Wish::Flaky { .. } | Wish::Refusal(_) => behaviour,
+        },
+        _ => behaviour,
     };
     let released = || shared.released_after(round);
     behave(behaviour, &call, released, ticket).await
@@ -365,7 +394,11 @@ async fn behave(
             return Ok(stepwise(reply, steps.all, ticket, fingerprint));
         }
         Behaviour::StreamThenCut { chunks } => {
-            let (reply, mut steps) = in_pieces(routes::answer(call));
+            let mut reply = routes::answer(call);
+            if let Payload::Whole(body) = &reply.payload {
+                reply.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+            }
+            let (reply, mut steps) = in_pieces(reply);
             let at = steps.first(chunks);
             steps.all.truncate(at);
             steps.all.extend([Step::Flush, Step::Flush, Step::Cut]);
@@ -478,6 +511,15 @@ fn unknown_provider() -> Reply {
         404,
         &serde_json::json!({
             "error": "the stand-in has each provider under its own name: /{provider}/…", "providers": PROVIDERS,
+        }),
+    )
+}
+
+fn unknown_wish() -> Reply {
+    Reply::json(
+        501,
+        &serde_json::json!({
+            "error": "after standin: the stand-in knows slow, cut, flaky-NUMBER-NAME, and the markers of keys",
         }),
     )
 }

@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use common::{CHAT, call, connect, get, open, post, read, request, try_open};
+use common::{CHAT, bare, call, connect, get, open, post, read, request, try_open};
 use http::{HeaderName, HeaderValue, Method, Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Frame, Incoming};
@@ -317,8 +317,76 @@ async fn a_plain_answer_can_be_cut_too() {
     let standin = Standin::start().await;
     standin.script("openai", Behaviour::StreamThenCut { chunks: 1 });
     let response = open(&standin, "openai", &key(), Method::POST, CHAT_PATH, PLAIN).await;
+    let promised: usize = response.headers()["content-length"].to_str().unwrap().parse().unwrap();
     let (text, clean) = read_out(response.into_body()).await;
     assert!(!clean && text.starts_with(r#"{"id":"chatcmpl-"#) && !text.contains("usage"), "{text}");
+    assert_eq!(text.len(), promised.div_ceil(4));
+}
+
+mod wishes {
+    use super::*;
+
+    fn wishing(words: &str) -> String {
+        PLAIN.replace("one two", &format!("one standin:{words} two"))
+    }
+
+    #[tokio::test]
+    async fn a_request_that_wants_a_slow_answer_gets_none() {
+        let standin = Standin::start().await;
+        let (key, body) = (key(), wishing("slow"));
+        tokio::select! {
+            _ = post(&standin, "openai", &key, CHAT_PATH, &body) => panic!("answered"),
+            () = standin.wait_for_requests(1) => {}
+        }
+        standin.wait_for_cancelled(1).await;
+    }
+
+    #[tokio::test]
+    async fn a_request_that_wants_a_cut_answer_gets_one() {
+        let standin = Standin::start().await;
+        for body in [wishing("cut"), STREAM.replace("one two", "one standin:cut two")] {
+            let response = open(&standin, "openai", &key(), Method::POST, CHAT_PATH, &body).await;
+            assert_eq!(response.status(), 200);
+            let (text, clean) = read_out(response.into_body()).await;
+            assert!(!clean && text.contains("fp=") && !text.contains("six"), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_flaky_answer_comes_after_so_many_refusals_for_each_key_and_name() {
+        let standin = Standin::start().await;
+        let tries = async |n: u32, words: &str| {
+            let mut statuses = vec![];
+            for _ in 0..3 {
+                let answer = post(&standin, "openai", &key_of(n), CHAT_PATH, &wishing(words)).await;
+                assert_eq!(answer.header("retry-after"), if answer.status == 429 { "1" } else { "" });
+                statuses.push(answer.status);
+            }
+            statuses
+        };
+        assert_eq!(tries(1, "flaky-1-a").await, [429, 200, 200]);
+        assert_eq!(tries(1, "flaky-1-b").await, [429, 200, 200]);
+        assert_eq!(tries(2, "flaky-1-a").await, [429, 200, 200]);
+        assert_eq!(tries(1, "flaky-2-a").await, [429, 429, 200]);
+        standin.reset();
+        assert_eq!(tries(1, "flaky-1-a").await, [429, 200, 200]);
+    }
+
+    #[tokio::test]
+    async fn a_wish_that_is_unknown_is_said_to_be_and_one_without_a_key_is_not_heard() {
+        let standin = Standin::start().await;
+        let answer = post(&standin, "openai", &key(), CHAT_PATH, &wishing("explode")).await;
+        assert_eq!(answer.status, 501, "{}", answer.body);
+        let answer = bare(&standin, "openai", Method::POST, CHAT_PATH, &[], &wishing("slow")).await;
+        assert_eq!(answer.status, 401);
+    }
+
+    #[tokio::test]
+    async fn what_is_scripted_counts_more_than_a_wish() {
+        let standin = Standin::start().await;
+        standin.script("openai", Behaviour::status(503, "{}"));
+        assert_eq!(post(&standin, "openai", &key(), CHAT_PATH, &wishing("slow")).await.status, 503);
+    }
 }
 
 #[tokio::test]

@@ -107,6 +107,9 @@ pub(crate) fn goes_to_caller(name: &str) -> bool {
             "x-content-type-options",
             "x-forwarded-*",
             "x-frame-options",
+            // Where Gemini's libraries go on with an upload: to Google itself, with the caller's credential as the key.
+            "x-goog-upload-url",
+            "x-goog-upload-control-url",
             "x-lighttpd-send-file",
             "x-litespeed-*",
             "x-permitted-cross-domain-policies",

@@ -93,8 +93,10 @@ pub enum Passed {
     Whole,
     /// The caller has the whole answer; the connection is to be closed.
     Last,
-    /// The answer broke off, or the caller left. The connection is to be cut.
+    /// The answer broke off, or the caller left. The connection is to be closed, which shows in the answer's framing.
     Broken,
+    /// The same, where nothing but the end of the connection would show the end of the answer.
+    Cut,
 }
 
 /// A time-out that costs nothing while it moves on.
@@ -487,14 +489,14 @@ impl Passage<'_> {
                         return Err(self.failed(Ended::Unreachable, why));
                     }
                     self.end(Ended::Broken);
-                    return Ok(Passed::Broken);
+                    return Ok(self.broken());
                 }
                 Step::TimedOut => {
                     if matches!(self.phase, Phase::Head) {
                         return Err(self.failed(Ended::TimedOut, ""));
                     }
                     self.end(Ended::TimedOut);
-                    return Ok(Passed::Broken);
+                    return Ok(self.broken());
                 }
             }
         }
@@ -532,6 +534,10 @@ impl Passage<'_> {
         if let Some(answering) = self.answering.take() {
             answering.end(ended);
         }
+    }
+
+    fn broken(&self) -> Passed {
+        if matches!(self.phase, Phase::Body(Framing::UntilClose)) { Passed::Cut } else { Passed::Broken }
     }
 
     /// The caller has everything: the record, and the connection for the next one.

@@ -46,6 +46,8 @@ pub struct AnswerBody {
     /// Between two parts of the answer.
     patience: Duration,
     waiting: Option<Pin<Box<Sleep>>>,
+    /// It broke off; the caller is still to hear of that.
+    is_broken: bool,
 }
 
 /// The provider's answer is not whole. The caller's connection is closed without an end of the answer.
@@ -111,6 +113,7 @@ impl Gateway {
             answering: Some(answering),
             patience: self.timeouts.gateway_idle,
             waiting: None,
+            is_broken: false,
         };
         if must_mark {
             body.mark(parts.status).await;
@@ -280,8 +283,16 @@ impl AnswerBody {
     /// Reads a refusal, up to some length, so that the key is marked before the caller hears of it.
     async fn mark(&mut self, status: StatusCode) {
         while status.is_client_error() && self.held_bytes < REFUSAL_BYTES as u64 {
-            // A broken one is passed on as such.
-            let Ok(Some(Ok(frame))) = timeout(self.patience, self.answer.frame()).await else { break };
+            let frame = match timeout(self.patience, self.answer.frame()).await {
+                Ok(Some(Ok(frame))) => frame,
+                Ok(None) => break,
+                // What came of it is passed on, and then that it broke off.
+                Ok(Some(Err(_))) | Err(_) => {
+                    self.end(Ended::Broken);
+                    self.is_broken = true;
+                    return;
+                }
+            };
             let Ok(data) = frame.into_data() else { continue };
             if let Some(answering) = &mut self.answering {
                 answering.read(&data);
@@ -319,6 +330,9 @@ impl Body for AnswerBody {
             self.held_bytes -= data.len() as u64;
             return Poll::Ready(Some(Ok(Frame::data(data))));
         }
+        if self.is_broken {
+            return Poll::Ready(Some(Err(BrokenAnswer)));
+        }
         loop {
             let Poll::Ready(frame) = Pin::new(&mut self.answer).poll_frame(context) else {
                 let patience = self.patience;
@@ -339,7 +353,10 @@ impl Body for AnswerBody {
                 Some(Ok(Err(_))) => continue,
                 Some(Err(_)) => {
                     self.end(Ended::Broken);
-                    Some(Err(BrokenAnswer))
+                    // A turn later: hyper forgets what it has not written yet when a body fails.
+                    self.is_broken = true;
+                    context.waker().wake_by_ref();
+                    return Poll::Pending;
                 }
                 None => {
                     self.end(Ended::Whole);
@@ -350,7 +367,7 @@ impl Body for AnswerBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.held.is_empty() && self.answer.is_end_stream()
+        self.held.is_empty() && !self.is_broken && self.answer.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
