@@ -13,6 +13,7 @@ cd "${1:-$(dirname "$0")/..}"
 library='
     calls
     lib
+    gateway
     account master_keys onboarding recheck service_tokens users
     keys
     audit
@@ -27,15 +28,18 @@ server='
     main
     lib
     cli
+    lane
     router
     routes
     middleware
+    gateway_caller
     current_user json_body
     current_service
     rate_limit
     caller
     app logging
-    config error_shape metrics problem serve web
+    config metrics problem serve web
+    error_shape
 '
 failed=0
 
@@ -46,6 +50,7 @@ main() {
     only_in "SQL" 'rusqlite::|tokio_postgres::|deadpool_postgres::|"(SELECT|INSERT INTO|UPDATE [a-z_]+ SET|DELETE FROM|CREATE TABLE) ' \
         'crates/keyfold/src/storage/' crates/keyfold/src crates/keyfold-server/src
     only_in "an HTTP client" 'reqwest::' 'crates/keyfold/src/provider/' crates/keyfold/src crates/keyfold-server/src
+    only_in "the gateway's HTTP client" 'hyper_util::client::|hyper::client::' 'crates/keyfold/src/gateway/' crates/keyfold/src crates/keyfold-server/src
     only_in "the process environment" 'env::(var|vars|var_os|vars_os|set_var|remove_var)[ (]|option_env!' \
         'crates/keyfold/src/settings/environment\.rs' crates/keyfold/src crates/keyfold-server/src
     only_in "the status of an error" \

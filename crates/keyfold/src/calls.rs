@@ -13,15 +13,12 @@ use crate::error::Error;
 use crate::figures::{Call, CallKind, CallOutcome};
 use crate::keys::{KeyTicket, Keys, OpenedKey};
 use crate::provider::generate::{self, Generated, Part, Prompt, Usage, check_model_name};
+use crate::provider::answer::may_be_the_keys_fault;
 use crate::provider::http::CallError;
 use crate::provider::key_shape::looks_like_a_key;
 use crate::provider::{Generate, Provider, ProviderId, Verdict, research};
 use crate::usage::TokenCounts;
 use crate::user::UserId;
-
-/// Refusals that do not say whether it is the key or the request.
-pub(crate) const MAY_BE_THE_KEYS_FAULT: [StatusCode; 3] =
-    [StatusCode::UNAUTHORIZED, StatusCode::PAYMENT_REQUIRED, StatusCode::FORBIDDEN];
 
 /// The provider of a prompt that names none.
 pub const DEFAULT_PROVIDER: &str = "gemini";
@@ -265,7 +262,7 @@ impl KeyTicket {
             Err(error) => {
                 match &error {
                     CallError::Refused { verdict: Verdict::Rejected, .. } => self.note_rejection().await,
-                    CallError::Refused { status, .. } if MAY_BE_THE_KEYS_FAULT.contains(status) => {
+                    CallError::Refused { status, .. } if may_be_the_keys_fault(*status) => {
                         self.check_soon().await;
                     }
                     _ => {}

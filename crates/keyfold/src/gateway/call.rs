@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::figures::{self, CallKind, CallOutcome};
 use crate::keys::{AskedBy, KeyTicket, Keys};
 use crate::limit::{Limits, StreamPlace};
-use crate::provider::answer::{Answer, of_use};
+use crate::provider::answer::{Answer, may_be_the_keys_fault, of_use};
 use crate::provider::{Provider, Verdict};
 use crate::requester::Requester;
 use crate::secret::ApiKey;
@@ -231,7 +231,7 @@ impl Answering {
             Some(refusal) => {
                 let verdict = of_use(&self.upstream.provider, &Answer { status, body: &refusal.text() });
                 let is_rejected = verdict == Verdict::Rejected;
-                let may_be_the_key = crate::calls::MAY_BE_THE_KEYS_FAULT.contains(&status);
+                let may_be_the_key = may_be_the_keys_fault(status);
                 refusal.verdict = Some(verdict);
                 if !is_rejected && !may_be_the_key {
                     return;

@@ -102,6 +102,11 @@ pub(crate) fn of_use(provider: &Provider, answer: &Answer<'_>) -> Verdict {
     judge(provider, &[], answer)
 }
 
+/// Whether a refusal of this status leaves open whether it is the key or the request.
+pub(crate) fn may_be_the_keys_fault(status: StatusCode) -> bool {
+    matches!(status, StatusCode::UNAUTHORIZED | StatusCode::PAYMENT_REQUIRED | StatusCode::FORBIDDEN)
+}
+
 fn judge(provider: &Provider, first: &[AnswerRule], answer: &Answer<'_>) -> Verdict {
     let text = String::from_utf8_lossy(answer.body);
     let json: Option<Value> = serde_json::from_slice(answer.body).ok();
