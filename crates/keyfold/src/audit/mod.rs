@@ -344,7 +344,9 @@ impl Shared {
             }
         };
         let mut addition = Addition::after(&self.chain, &before);
-        lines.iter().for_each(|line| addition.push(&line.told()));
+        for line in &lines {
+            addition.push(&line.told());
+        }
         let (rows, after) = addition.end(0);
         let for_sinks = self.wants_rows().then(|| rows.clone());
         let ids = append_in(&transaction, rows, &after).await.map_err(cannot_record)?;

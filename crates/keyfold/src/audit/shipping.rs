@@ -205,7 +205,7 @@ impl Shipper {
 
 impl Shipment {
     /// Ships the next lines of a part, up to so many bytes; says how many.
-    async fn ship(&mut self, shared: &Arc<Shared>, part: &Part, most: usize) -> Result<usize, Error> {
+    async fn ship(&mut self, shared: &Shared, part: &Part, most: usize) -> Result<usize, Error> {
         if let Err(error) = part.flush() {
             tracing::debug!(%error, "the ends of some uses are not written into the audit spool yet");
         }
@@ -232,7 +232,7 @@ impl Shipment {
 
 impl Shared {
     /// Brings the spool of a dead process into the log, and removes it.
-    async fn replay(self: &Arc<Self>, folder: Folder) -> Result<(), Error> {
+    async fn replay(&self, folder: Folder) -> Result<(), Error> {
         let mut standing = folder.writer().map_or(Standing::New(0), Standing::Unseen);
         let files = folder.files().map_err(|error| Error::StateDirectory(format!("{error}.")))?;
         let note = |writer| folder.note_writer(writer);
@@ -256,7 +256,7 @@ impl Shared {
 
     /// Ships whole lines, in one transaction.
     pub(super) async fn ship_lines(
-        self: &Arc<Self>,
+        &self,
         standing: &mut Standing,
         lines: Vec<u8>,
         note: &(dyn Fn(i64) -> io::Result<()> + Sync),
@@ -291,12 +291,12 @@ impl Shared {
     }
 
     /// Many lines would keep a thread of the runtime from its requests: they go to one that may block.
-    async fn batch_after(self: &Arc<Self>, before: &Writer, lines: Vec<u8>) -> Result<Batch, Error> {
+    async fn batch_after(&self, before: &Writer, lines: Vec<u8>) -> Result<Batch, Error> {
         if lines.len() < FEW {
             return Ok(Batch::of(&lines, &self.chain, before));
         }
-        let (shared, before) = (Arc::clone(self), before.clone());
-        let making = spawn_blocking(move || Batch::of(&lines, &shared.chain, &before));
+        let (chain, before) = (self.chain.clone(), before.clone());
+        let making = spawn_blocking(move || Batch::of(&lines, &chain, &before));
         making.await.map_err(|error| Error::Internal(format!("hashing events: {error}")))
     }
 

@@ -200,8 +200,11 @@ impl Part {
         if inner.files.len() > 1 || !inner.is_open {
             inner.files.pop_front();
             self.place.files.fetch_sub(1, Ordering::Relaxed);
+            let is_empty = inner.files.is_empty();
+            drop(inner);
+            // Takes long: nobody should wait for it.
             let _ = fs::remove_file(&file.path);
-            return inner.files.is_empty();
+            return is_empty;
         }
         true
     }

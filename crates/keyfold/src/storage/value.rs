@@ -65,16 +65,13 @@ impl Column {
 
     fn push(&mut self, value: Option<&[u8]>) {
         self.count += 1;
-        // No text of a row is as long as that.
-        match value.and_then(|value| Some((i32::try_from(value.len()).ok()?, value))) {
-            Some((length, value)) => {
-                self.bytes.extend_from_slice(&length.to_be_bytes());
-                self.bytes.extend_from_slice(value);
-            }
-            None => {
-                self.has_nothing = true;
-                self.bytes.extend_from_slice(&(-1_i32).to_be_bytes());
-            }
+        let value = value.and_then(|value| Some((i32::try_from(value.len()).ok()?, value)));
+        if let Some((length, value)) = value {
+            self.bytes.extend_from_slice(&length.to_be_bytes());
+            self.bytes.extend_from_slice(value);
+        } else {
+            self.has_nothing = true;
+            self.bytes.extend_from_slice(&(-1_i32).to_be_bytes());
         }
     }
 
