@@ -21,7 +21,7 @@ const TLS_ROUNDS: usize = 3;
 pub(crate) async fn full(settings: Settings) -> bool {
     let stage = Stage::new(settings).await;
     let rounds = stage.settings.rounds;
-    describe(&stage);
+    describe(&stage, rounds);
 
     println!("\n## As much as it can\n");
     let throughput = phase(&stage, Layout::Apart, Way::Plain, &closed(&stage, &[FEW, MANY]), rounds).await;
@@ -56,7 +56,7 @@ pub(crate) async fn full(settings: Settings) -> bool {
 /// One round at 32 connections.
 pub(crate) async fn quick(settings: Settings) -> bool {
     let stage = Stage::new(settings).await;
-    describe(&stage);
+    describe(&stage, 1);
     println!();
     let figures = phase(&stage, Layout::Apart, Way::Plain, &closed(&stage, &[FEW]), 1).await;
     print_throughput(&figures, &[FEW]);
@@ -88,12 +88,12 @@ async fn phase(stage: &Stage, layout: Layout, way: Way, kinds: &[Kind], rounds: 
     in_rounds(stage, &provider, &peers, kinds, rounds).await
 }
 
-fn describe(stage: &Stage) {
-    let Settings { rounds, seconds, users, .. } = &stage.settings;
+fn describe(stage: &Stage, rounds: usize) {
+    let Settings { seconds, users, .. } = &stage.settings;
     let cpus = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpus.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     println!(
-        "{} CPUs ({}), {users} users, medians of {rounds} rounds of {seconds} s",
+        "{} CPUs ({}), {users} users, {rounds} × {seconds} s of each, medians",
         Layout::Free.measured().len(),
         model.map_or("of an unknown kind", |(_, name)| name)
     );
@@ -115,12 +115,14 @@ fn print_throughput(figures: &[Figures], connections: &[usize]) {
             let rate = |one: &Figures| median(one.each(at, Measured::per_second));
             row.extend([number(rate(one), 0), ratio(rate(one), limit.and_then(rate))]);
         }
-        let cpu = |one: &Figures| median(one.each(0, |measured| measured.cpu_us));
+        let is_gateway = one.name != DIRECT;
+        let cpu = |one: &Figures| median(one.each(0, |measured| measured.cpu_us)).filter(|_| is_gateway);
         row.extend([number(cpu(one), 1), ratio(cpu(one), limit.and_then(cpu))]);
         let database = median(one.each(0, |measured| measured.database_cpu_us));
         row.push(number(database.filter(|_| one.name == KEYFOLD), 1));
         let at_work = (0..connections.len()).flat_map(|at| one.each(at, |measured| measured.memory_mb));
-        row.extend([number(one.idle_mb, 1), number(worst(at_work.collect()), 1), one.bad().to_string()]);
+        let at_work = worst(at_work.collect()).filter(|_| is_gateway);
+        row.extend([number(one.idle_mb, 1), number(at_work, 1), one.bad().to_string()]);
         table.add(row);
     }
     table.print();

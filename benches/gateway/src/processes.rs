@@ -1,6 +1,8 @@
 //! Programs that run for the bench: where, what they take, and that they end with it.
 
+use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -119,6 +121,18 @@ impl Drop for Process {
 #[expect(clippy::disallowed_methods, reason = "programs are found by it")]
 fn path_variable() -> Option<(&'static str, std::ffi::OsString)> {
     std::env::var_os("PATH").map(|path| ("PATH", path))
+}
+
+/// A port to listen on that nobody uses, and that no connection of this machine is given by chance.
+pub(crate) fn unused_port() -> u16 {
+    // Below those that Linux gives to connections.
+    static NEXT: AtomicU16 = AtomicU16::new(20_000);
+    loop {
+        let port = NEXT.fetch_add(1, Ordering::Relaxed);
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// The time on CPUs that a process and all that it started took so far, in seconds.

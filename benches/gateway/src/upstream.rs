@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use keyfold_standin::fingerprint;
 use memchr::memmem;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
 use rustls::ServerConfig;
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use serde::{Deserialize, Serialize};
@@ -95,6 +95,9 @@ async fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
 fn tls_settings(folder: &Path) -> ServerConfig {
     let mut params = CertificateParams::new(vec![]).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    // Names must differ, or the certificate would look as if it had signed itself.
+    params.distinguished_name.push(DnType::CommonName, "An authority of a bench");
     let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
     std::fs::write(folder.join(AUTHORITY_FILE), authority.pem()).unwrap();
     let pair = KeyPair::generate().unwrap();

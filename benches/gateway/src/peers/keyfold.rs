@@ -11,13 +11,13 @@ use std::sync::Arc;
 
 use keyfold_standin::Issuer;
 use keyfold_standin::issuer::PARTY;
-use keyfold_test_servers::{PostgresServer, free_port};
+use keyfold_test_servers::PostgresServer;
 
 use super::{KEYFOLD, Peer, Place, Way, fetch};
 use crate::http::Connection;
 use crate::load::Target;
 use crate::people::People;
-use crate::processes::Process;
+use crate::processes::{Process, unused_port};
 use crate::upstream::AUTHORITY_FILE;
 
 /// Keys that are being saved at a time.
@@ -92,7 +92,7 @@ impl Deployment {
     pub(crate) fn start(&self, place: &Place<'_>) -> Peer {
         let state = place.folder.join("keyfold");
         std::fs::create_dir_all(&state).unwrap();
-        let metrics = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+        let metrics = SocketAddr::from((Ipv4Addr::LOCALHOST, unused_port()));
         let mut command = Process::command(place.settings.keyfold.as_os_str(), &place.layout.measured());
         command
             .arg("serve")

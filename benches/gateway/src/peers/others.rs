@@ -4,11 +4,9 @@
 use std::process::{Command, Stdio};
 use std::rc::Rc;
 
-use keyfold_test_servers::free_port;
-
 use super::{PATH, Peer, Place};
 use crate::load::Target;
-use crate::processes::Process;
+use crate::processes::{Process, unused_port};
 
 const LITELLM: &str = "litellm";
 const PORTKEY: &str = "portkey";
@@ -24,7 +22,7 @@ pub(super) fn start(place: &Place<'_>) -> Vec<Peer> {
 }
 
 fn start_litellm(place: &Place<'_>, program: &std::ffi::OsStr) -> Peer {
-    let (port, key, base) = (free_port(), &place.people.keys[0], place.base_url());
+    let (port, key, base) = (unused_port(), &place.people.keys[0], place.base_url());
     let settings = place.folder.join("litellm.yaml");
     let text = format!(
         "model_list:\n  - model_name: gpt-4o-mini\n    litellm_params: {{ model: openai/gpt-4o-mini, api_base: \"{base}/v1\", api_key: \"{key}\" }}\n\
@@ -44,7 +42,7 @@ fn start_litellm(place: &Place<'_>, program: &std::ffi::OsStr) -> Peer {
 }
 
 fn start_portkey(place: &Place<'_>, program: &std::ffi::OsStr) -> Peer {
-    let port = free_port();
+    let port = unused_port();
     let mut command = Process::command(program, &place.layout.measured());
     command.arg(format!("--port={port}")).arg("--headless").env("NODE_ENV", "production");
     let headers = vec![
