@@ -16,7 +16,7 @@ library='
     account master_keys onboarding recheck service_tokens users
     keys
     audit
-    auth limit root_keys state_dir
+    auth limit root_keys state_dir usage
     error
     settings
     envelope preset storage
@@ -35,7 +35,7 @@ server='
     rate_limit
     caller
     app logging
-    config metrics problem serve web
+    config error_shape metrics problem serve web
 '
 failed=0
 

@@ -3,19 +3,23 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use http::{Extensions, HeaderMap};
+use http::{Extensions, HeaderMap, HeaderValue};
 use keyfold::limit::Standing;
 use keyfold::user::UserId;
 
 use crate::config::Network;
 use crate::serve::Peer;
 
-const FORWARDED_FOR: &str = "x-forwarded-for";
+pub(crate) const FORWARDED_FOR: &str = "x-forwarded-for";
 const FORWARDED_PROTO: &str = "x-forwarded-proto";
 
 /// The id of a request, in its extensions.
 #[derive(Clone)]
 pub(crate) struct RequestId(pub(crate) Arc<str>);
+
+/// In the extensions of an answer that is a provider's and not Keyfold's.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ProvidersAnswer;
 
 /// What is known of the caller of a request. The outermost middleware puts it into the request's extensions.
 #[derive(Clone)]
@@ -36,13 +40,26 @@ impl Caller {
     pub(crate) fn of(extensions: &Extensions, headers: &HeaderMap, trusted: &[Network]) -> Self {
         let peer = extensions.get::<Peer>().map(|Peer(peer)| peer.ip().to_canonical());
         let is_proxy = peer.is_some_and(|peer| is_trusted(peer, trusted));
-        let address = peer.map(|peer| client_address(peer, headers, trusted));
+        let forwarded = || headers.get_all(FORWARDED_FOR).iter().map(HeaderValue::as_bytes);
+        let address = peer.map(|peer| client_address(peer, forwarded(), trusted));
         Self {
             address,
             address_is_its_own: address.is_some_and(|address| {
                 if is_proxy { !is_trusted(address, trusted) } else { is_public(address) }
             }),
             came_over_https: is_proxy && last_protocol(headers).is_some_and(|protocol| protocol == "https"),
+            user: Arc::default(),
+            service: Arc::default(),
+            limits: Arc::default(),
+        }
+    }
+
+    /// A caller at this address, of whom nothing else is known yet.
+    pub(crate) fn at(address: IpAddr) -> Self {
+        Self {
+            address: Some(address),
+            address_is_its_own: false,
+            came_over_https: false,
             user: Arc::default(),
             service: Arc::default(),
             limits: Arc::default(),
@@ -85,9 +102,16 @@ impl Caller {
 
 /// The rightmost address of `X-Forwarded-For` that is not a trusted proxy's: what stands left of it may be the
 /// client's own invention. Where the list ends, or has something that is no address, the last proxy counts.
-fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> IpAddr {
-    let entries = headers.get_all(FORWARDED_FOR).iter().rev().flat_map(|value| {
-        let text = value.to_str().unwrap_or("?");
+pub(crate) fn client_address<'a>(
+    peer: IpAddr,
+    forwarded: impl DoubleEndedIterator<Item = &'a [u8]>,
+    trusted: &[Network],
+) -> IpAddr {
+    if !is_trusted(peer, trusted) {
+        return peer;
+    }
+    let entries = forwarded.rev().flat_map(|value| {
+        let text = std::str::from_utf8(value).ok().filter(|text| text.is_ascii()).unwrap_or("?");
         text.rsplit(',').map(str::trim)
     });
     let mut client = peer;
@@ -143,8 +167,6 @@ fn last_protocol(headers: &HeaderMap) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     const PROXIES: [&str; 3] = ["10.0.0.0/8", "fd00::/8", "::1"];

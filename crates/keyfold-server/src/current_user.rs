@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::extract::FromRequestParts;
 use http::header::{AUTHORIZATION, COOKIE, HOST, ORIGIN};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, Method};
 use keyfold::auth::AuthenticatedUser;
 use keyfold::auth::local::{LocalRefusal, RequestOrigin};
 use keyfold::limit::Class;
@@ -104,7 +104,9 @@ fn refuse_services(parts: &Parts) -> Result<(), Problem> {
 /// Whoever the guard admits is the one user; who shows a token all the same is that token's user.
 async fn local_user(parts: &Parts, app: &App) -> Result<AuthenticatedUser, Problem> {
     let admitted = app.guard.admit(&request_origin(parts)).map_err(refusal)?;
-    let shows_token = parts.headers.get_all(AUTHORIZATION).iter().any(looks_like_a_token);
+    let shows_token = parts.headers.get_all(AUTHORIZATION).iter().any(|value| {
+        value.to_str().map_or(true, |value| looks_like_a_token(bearer(value).unwrap_or(value.trim())))
+    });
     let is_local_token = || {
         once(&parts.headers, &AUTHORIZATION).and_then(bearer).is_some_and(|token| app.guard.is_token(token))
     };
@@ -117,8 +119,12 @@ async fn local_user(parts: &Parts, app: &App) -> Result<AuthenticatedUser, Probl
 
 /// The user of the bearer token (RFC 6750, section 2.1).
 async fn verified_user(parts: &Parts, app: &App) -> Result<AuthenticatedUser, Problem> {
+    verify(app, bearer_token(&parts.headers)?).await
+}
+
+/// The user of this token.
+pub(crate) async fn verify(app: &App, token: &str) -> Result<AuthenticatedUser, Problem> {
     let verifier = app.verifier.as_ref().ok_or_else(|| Problem::internal("no token issuer is configured"))?;
-    let token = bearer_token(&parts.headers)?;
     let token = verifier.verify(token).await.map_err(|refusal| match app.keyfold.mode() {
         // Whoever took this for a bad token would sign its user out.
         Mode::Production if refusal.is_unavailable() => Problem::issuer_unavailable(refusal),
@@ -184,16 +190,15 @@ fn once<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     }
 }
 
-fn bearer(value: &str) -> Option<&str> {
+/// The token of an `Authorization` header's value, if it is one.
+pub(crate) fn bearer(value: &str) -> Option<&str> {
     let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// A signed or encrypted token (RFC 7519), as a bearer or without any scheme.
-fn looks_like_a_token(value: &HeaderValue) -> bool {
-    let Ok(value) = value.to_str() else { return true };
-    let token = bearer(value).unwrap_or(value.trim());
-    token.starts_with("ey") && token.matches('.').count() >= 2
+/// A signed or encrypted token (RFC 7519).
+pub(crate) fn looks_like_a_token(credential: &str) -> bool {
+    credential.starts_with("ey") && credential.matches('.').count() >= 2
 }
 
 fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

@@ -36,6 +36,8 @@ pub struct Metrics {
     registry: Arc<Registry>,
     requests: Family<RequestLabels, Counter>,
     duration: Family<RequestLabels, Histogram, fn() -> Histogram>,
+    /// POST, and all others.
+    passed: [Counter; 2],
 }
 
 impl Metrics {
@@ -56,8 +58,13 @@ impl Metrics {
             Unit::Seconds,
             duration.clone(),
         );
+        let passed = [Counter::default(), Counter::default()];
+        for (counter, method) in passed.iter().zip(["POST", "other"]) {
+            let labelled = registry.sub_registry_with_label(("method".into(), method.into()));
+            labelled.register("gateway_passed", "Calls that the gateway's lane passed on", counter.clone());
+        }
         registry.register_collector(Box::new(Inside { keyfold: keyfold.clone(), verifier }));
-        Self { registry: Arc::new(whole), requests, duration }
+        Self { registry: Arc::new(whole), requests, duration, passed }
     }
 
     /// Counts an answered request.
@@ -65,6 +72,12 @@ impl Metrics {
         let labels = RequestLabels { method: known_method(method).into(), route: route.into(), status };
         self.requests.get_or_create(&labels).inc();
         self.duration.get_or_create(&labels).observe(duration.as_secs_f64());
+    }
+
+    /// Counts a call through the gateway's lane. What came of it stands in the calls of its provider, without a lock.
+    pub(crate) fn passed(&self, method: &Method) {
+        let place = if *method == Method::POST { 0 } else { 1 };
+        self.passed[place].inc();
     }
 
     /// The text that Prometheus reads.

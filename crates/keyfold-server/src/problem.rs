@@ -9,8 +9,12 @@ use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
 use keyfold::Error;
 use keyfold::auth::TokenRefusal;
+use keyfold::gateway::ON_EVERY_ANSWER;
+use keyfold::provider::ErrorShape;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
+
+use crate::error_shape;
 
 /// Every word that a client can find in `code`, with its usual status and title.
 pub const CODES: &[(&str, StatusCode, &str)] = &[
@@ -46,6 +50,8 @@ pub const CODES: &[(&str, StatusCode, &str)] = &[
     ("user_suspended", StatusCode::FORBIDDEN, "Suspended"),
 ];
 
+/// On the gateway, an answer of Keyfold's own has its code there.
+const KEYFOLD_ERROR: HeaderName = HeaderName::from_static("keyfold-error");
 /// Seconds after which it is worth trying again when Keyfold's own parts are away.
 const TRY_AGAIN_AFTER: &str = "2";
 
@@ -180,7 +186,7 @@ impl Problem {
     }
 
     /// The body, with the id of the request that it answers.
-    pub(crate) fn body(&self, request_id: &str) -> Value {
+    pub(crate) fn body(&self, request_id: &str) -> Map<String, Value> {
         let mut body = Map::new();
         body.insert("type".into(), json!(format!("urn:keyfold:problem:{}", self.0.code)));
         body.insert("title".into(), json!(self.0.title));
@@ -191,12 +197,27 @@ impl Problem {
         for (name, value) in &self.0.fields {
             body.entry(name.clone()).or_insert_with(|| value.clone());
         }
-        Value::Object(body)
+        body
     }
 
     /// The whole response.
     pub(crate) fn respond(&self, request_id: &str) -> Response {
-        let mut response = (self.0.status, Json(self.body(request_id))).into_response();
+        self.with_body(Value::Object(self.body(request_id)))
+    }
+
+    /// The whole response on the gateway, where client libraries read it, and need to tell it from a provider's.
+    pub(crate) fn respond_on_gateway(&self, request_id: &str, shape: ErrorShape) -> Response {
+        let mut response = self.with_body(error_shape::body(shape, self.0.status, self.body(request_id)));
+        let headers = response.headers_mut();
+        headers.insert(KEYFOLD_ERROR, HeaderValue::from_static(self.0.code));
+        for (name, value) in ON_EVERY_ANSWER {
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        response
+    }
+
+    fn with_body(&self, body: Value) -> Response {
+        let mut response = (self.0.status, Json(body)).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         for (name, value) in &self.0.headers {
@@ -246,6 +267,10 @@ impl From<Error> for Problem {
                     None => problem,
                 }
             }
+            Error::ProviderAway { provider, retry_after, .. } => problem
+                .with_field("provider", provider.as_str())
+                .with_field("retry_after", retry_after.as_secs())
+                .with_header(RETRY_AFTER, HeaderValue::from(retry_after.as_secs())),
             Error::RateLimited { retry_after, .. } => problem
                 .with_field("retry_after", retry_after.as_secs())
                 .with_header(RETRY_AFTER, HeaderValue::from(retry_after.as_secs())),

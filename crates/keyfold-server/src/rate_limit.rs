@@ -15,7 +15,7 @@ use crate::app::App;
 use crate::caller::Caller;
 use crate::problem::Problem;
 
-const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+pub(crate) const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 /// Counts `cost` requests of this user.
@@ -87,14 +87,16 @@ fn own_address(app: &App, caller: &Caller) -> Option<IpAddr> {
     (is_known || app.keyfold.limits().counts_every_address()).then_some(address)
 }
 
-fn note(caller: &Caller, counted: Counted) -> Result<(), Problem> {
+/// Notes how the limit stands that a request was counted by.
+pub(crate) fn note(caller: &Caller, counted: Counted) -> Result<(), Problem> {
     if let Some(standing) = counted.map_err(|refusal| refused(caller, refusal))? {
         caller.note_limit(standing);
     }
     Ok(())
 }
 
-fn refused(caller: &Caller, refusal: Refusal) -> Problem {
+/// Notes how a limit stands that refused a request, and says so.
+pub(crate) fn refused(caller: &Caller, refusal: Refusal) -> Problem {
     caller.note_limit(*refusal.standing());
     keyfold::Error::from(refusal).into()
 }
@@ -107,23 +109,44 @@ pub(crate) fn write_headers(caller: &Caller, headers: &mut HeaderMap) {
     }
     let (mut now, mut policy) = (String::new(), String::new());
     for standing in standings {
-        let Standing { quota, remaining, .. } = standing;
-        let name = standing.class.as_str();
-        let comma = if now.is_empty() { "" } else { ", " };
-        // Writing to a string does not fail.
-        let _ = write!(now, "{comma}\"{name}\";r={remaining}");
-        let _ = match standing.window {
-            Some(window) => {
-                let next = standing.seconds_to_next();
-                write!(now, ";t={next}")
-                    .and_then(|()| write!(policy, "{comma}\"{name}\";q={quota};w={window}"))
-            }
-            None => write!(policy, "{comma}\"{name}\";q={quota};qu=\"concurrent-requests\""),
-        };
+        if !now.is_empty() {
+            now.push_str(", ");
+            policy.push_str(", ");
+        }
+        put_now(&mut now, &standing);
+        put_policy(&mut policy, &standing);
     }
     for (name, value) in [(RATE_LIMIT, now), (RATE_LIMIT_POLICY, policy)] {
         if let Ok(value) = HeaderValue::from_str(&value) {
             headers.insert(name, value);
         }
     }
+}
+
+/// The same of one limit, as whole lines.
+pub(crate) fn put_lines(out: &mut Vec<u8>, standing: &Standing) {
+    let mut lines = String::with_capacity(128);
+    lines.push_str("ratelimit: ");
+    put_now(&mut lines, standing);
+    lines.push_str("\r\nratelimit-policy: ");
+    put_policy(&mut lines, standing);
+    lines.push_str("\r\n");
+    out.extend_from_slice(lines.as_bytes());
+}
+
+// Writing to a string does not fail.
+fn put_now(out: &mut String, standing: &Standing) {
+    let Standing { class, remaining, .. } = standing;
+    let _ = write!(out, "\"{}\";r={remaining}", class.as_str());
+    if standing.window.is_some() {
+        let _ = write!(out, ";t={}", standing.seconds_to_next());
+    }
+}
+
+fn put_policy(out: &mut String, standing: &Standing) {
+    let Standing { class, quota, .. } = standing;
+    let _ = match standing.window {
+        Some(window) => write!(out, "\"{}\";q={quota};w={window}", class.as_str()),
+        None => write!(out, "\"{}\";q={quota};qu=\"concurrent-requests\"", class.as_str()),
+    };
 }

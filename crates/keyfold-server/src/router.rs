@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::IntoResponse;
-use axum::routing::get;
+use axum::routing::{any, get};
 use keyfold::mode::Mode;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::OpenApi;
@@ -23,8 +23,8 @@ use crate::middleware::request_scope::request_scope;
 use crate::middleware::security_headers::security_headers;
 use crate::problem::{Problem, ProblemBody};
 use crate::routes::{
-    account, audit, config, frontend_env, generate, health, keys, onboarding, openapi, providers, research,
-    service, webhooks,
+    account, audit, config, frontend_env, gateway, generate, health, keys, onboarding, openapi, providers,
+    research, service, webhooks,
 };
 use crate::web;
 
@@ -141,6 +141,8 @@ pub fn router(app: &App) -> Router {
         .route("/assets/docs.js", get(web::docs_script));
     let service = api
         .merge(pages)
+        // What is behind it is described by each provider.
+        .route("/gateway/{provider}/{*path}", any(gateway::gateway))
         .fallback(|| async {
             Problem::new("not_found", "There is nothing at this address. /docs lists what there is.")
         })

@@ -1,6 +1,7 @@
 //! Connections: accepting them, limits against slow and greedy clients, and a stop that lets answers end.
 
 mod own_refusals;
+mod rewound;
 mod write_timeout;
 
 use std::convert::Infallible;
@@ -15,11 +16,12 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tower::ServiceExt;
 
 pub(crate) use own_refusals::Unreadable;
 use own_refusals::{AnswerBody, Exchange, OwnRefusals};
+use rewound::Rewound;
 use write_timeout::WriteTimeout;
 
 /// The other end of a request's connection; in every request's extensions.
@@ -79,8 +81,63 @@ fn most_connections(descriptors: Option<u64>) -> usize {
     usize::try_from(left).unwrap_or(usize::MAX).clamp(FEWEST_CONNECTIONS, Semaphore::MAX_PERMITS)
 }
 
+/// Whether the stop was asked for.
+#[derive(Clone)]
+pub(crate) struct Stopping(watch::Receiver<bool>);
+
+impl Stopping {
+    pub(crate) fn is_asked(&self) -> bool {
+        *self.0.borrow()
+    }
+
+    /// Returns when it is.
+    pub(crate) async fn asked(&mut self) {
+        // An error means that the sender is gone, and with it the reason to go on.
+        let _ = self.0.wait_for(|asked| *asked).await;
+    }
+}
+
+/// What reads a connection before hyper does.
+pub(crate) trait FirstReader: Clone + Send + Sync + 'static {
+    /// Gives the connection and what was read of it, where the rest is hyper's; `None` once it is over.
+    fn read(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        limits: &Limits,
+        stopping: &mut Stopping,
+    ) -> impl Future<Output = Option<(TcpStream, Vec<u8>)>> + Send;
+}
+
+/// Hyper reads from the beginning.
+#[derive(Clone)]
+enum NobodyFirst {}
+
+impl FirstReader for NobodyFirst {
+    async fn read(
+        &self,
+        _: TcpStream,
+        _: SocketAddr,
+        _: &Limits,
+        _: &mut Stopping,
+    ) -> Option<(TcpStream, Vec<u8>)> {
+        match *self {}
+    }
+}
+
 /// Serves until `stop` is ready, then lets answers under way end.
 pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: impl Future<Output = ()>) {
+    serve_with(listener, router, None::<NobodyFirst>, limits, stop).await;
+}
+
+/// The same; `first` reads each connection before hyper does.
+pub(crate) async fn serve_with(
+    listener: TcpListener,
+    router: Router,
+    first: Option<impl FirstReader>,
+    limits: Limits,
+    stop: impl Future<Output = ()>,
+) {
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
@@ -89,6 +146,8 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: 
         .max_buf_size(HEAD_BUFFER);
     let graceful = GracefulShutdown::new();
     let mut door = Door::new(listener, limits.connections);
+    let (stop_all, stopping) = watch::channel(false);
+    let stopping = Stopping(stopping);
     tokio::pin!(stop);
     loop {
         let (stream, peer, place) = tokio::select! {
@@ -96,27 +155,39 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: 
             () = &mut stop => break,
         };
         let _ = stream.set_nodelay(true);
-        let exchange = Exchange::default();
-        let stream = WriteTimeout::new(stream, limits.write);
-        let stream = OwnRefusals::new(stream, exchange.clone(), router.clone(), peer);
-        let router = router.clone();
-        let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
-            let (router, exchange) = (router.clone(), exchange.clone());
-            let answer = exchange.begin();
-            request.extensions_mut().insert(Peer(peer));
-            async move {
-                let response = router.oneshot(request).await.unwrap_or_else(|never| match never {});
-                Ok::<_, Infallible>(response.map(|body| AnswerBody::new(body, exchange, answer)))
-            }
-        });
-        let connection = graceful.watch(builder.serve_connection(TokioIo::new(stream), service));
+        let (builder, router, watcher) = (builder.clone(), router.clone(), graceful.watcher());
+        let (first, mut stopping) = (first.clone(), stopping.clone());
         tokio::spawn(async move {
+            let _place = place;
+            let (stream, unused) = match &first {
+                Some(first) => match first.read(stream, peer, &limits, &mut stopping).await {
+                    Some(connection) => connection,
+                    None => return,
+                },
+                None => (stream, Vec::new()),
+            };
+            // Hyper's part is large, and many connections never need it.
+            let connection = Box::pin(async move {
+                let exchange = Exchange::default();
+                let stream = WriteTimeout::new(Rewound::new(stream, unused), limits.write);
+                let stream = OwnRefusals::new(stream, exchange.clone(), router.clone(), peer);
+                let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
+                    let (router, exchange) = (router.clone(), exchange.clone());
+                    let answer = exchange.begin();
+                    request.extensions_mut().insert(Peer(peer));
+                    async move {
+                        let response = router.oneshot(request).await.unwrap_or_else(|never| match never {});
+                        Ok::<_, Infallible>(response.map(|body| AnswerBody::new(body, exchange, answer)))
+                    }
+                });
+                watcher.watch(builder.serve_connection(TokioIo::new(stream), service)).await
+            });
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "a connection ended early");
             }
-            drop(place);
         });
     }
+    let _ = stop_all.send(true);
     drop(door);
     if tokio::time::timeout(limits.stop, graceful.shutdown()).await.is_err() {
         tracing::warn!(

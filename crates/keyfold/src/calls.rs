@@ -18,7 +18,7 @@ use crate::provider::key_shape::looks_like_a_key;
 use crate::provider::{Generate, Provider, Verdict, research};
 
 /// Refusals that do not say whether it is the key or the request.
-const MAY_BE_THE_KEYS_FAULT: [StatusCode; 3] =
+pub(crate) const MAY_BE_THE_KEYS_FAULT: [StatusCode; 3] =
     [StatusCode::UNAUTHORIZED, StatusCode::PAYMENT_REQUIRED, StatusCode::FORBIDDEN];
 
 /// The provider of a prompt that names none.

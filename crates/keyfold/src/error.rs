@@ -101,6 +101,19 @@ pub enum Error {
         /// For the log.
         cause: String,
     },
+    /// The provider could not be reached several times in a row, so it is not tried for a moment.
+    #[error(
+        "{name} could not be reached several times in a row, so this request was not tried. Try again in {} s; if it lasts, check this server's connection and proxy settings.",
+        retry_after.as_secs()
+    )]
+    ProviderAway {
+        /// The provider.
+        provider: ProviderId,
+        /// Its name for people.
+        name: String,
+        /// Until the next attempt.
+        retry_after: std::time::Duration,
+    },
     /// The provider took too long.
     #[error("{name} did not answer in time. Try again, perhaps with a smaller request.")]
     ProviderTimeout {
@@ -188,7 +201,7 @@ impl Error {
             Self::InvalidKeyFormat { .. } => "invalid_key_format",
             Self::KeyRejectedOnSaving { .. } | Self::KeyRejectedInUse { .. } => "key_rejected",
             Self::Provider { .. } => "provider_error",
-            Self::ProviderUnreachable { .. } => "provider_unreachable",
+            Self::ProviderUnreachable { .. } | Self::ProviderAway { .. } => "provider_unreachable",
             Self::ProviderTimeout { .. } => "provider_timeout",
             Self::UserSuspended => "user_suspended",
             Self::UserDeleted => "user_deleted",

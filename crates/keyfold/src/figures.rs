@@ -18,6 +18,8 @@ pub enum CallKind {
     Research,
     /// To ask whether a key is live.
     Check,
+    /// By a request of a client library.
+    Gateway,
 }
 
 /// How a call to a provider ended.
@@ -54,11 +56,11 @@ pub enum Opening {
 
 impl CallKind {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Generate, Self::Research, Self::Check];
+    pub const ALL: [Self; 4] = [Self::Generate, Self::Research, Self::Check, Self::Gateway];
 
     /// As a label of metrics.
     pub fn as_str(self) -> &'static str {
-        ["generate", "research", "check"][self as usize]
+        ["generate", "research", "check", "gateway"][self as usize]
     }
 }
 
@@ -300,8 +302,8 @@ impl AuditFigures {
         self.failures.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn count_torn_line(&self) {
-        self.torn_lines.fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn count_torn_lines(&self, lines: u64) {
+        self.torn_lines.fetch_add(lines, Ordering::Relaxed);
     }
 }
 

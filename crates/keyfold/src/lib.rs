@@ -37,6 +37,7 @@ pub mod dotenv;
 pub mod envelope;
 mod error;
 pub mod figures;
+pub mod gateway;
 pub mod keys;
 pub mod limit;
 pub mod master_keys;
@@ -54,6 +55,7 @@ pub mod service_tokens;
 pub mod settings;
 pub mod state_dir;
 mod storage;
+mod usage;
 pub mod user;
 pub mod users;
 
@@ -70,6 +72,8 @@ pub use storage::inspection::{Encryption, PostgresFacts, Schema};
 pub use storage::keys::LOOK_UP;
 #[doc(hidden)]
 pub use storage::master_keys::{BATCH as REWRAPPED_AT_ONCE, rewrap_sql};
+#[doc(hidden)]
+pub use usage::{AnswerReader, TokenCounts};
 
 use account::{Account, IssuerMessages};
 use audit::{Action, Audit, AuditLog, AuditParts, EntryPage, Event, Outcome};
@@ -77,6 +81,7 @@ use auth::issuer::Issuer;
 use auth::{AuthenticatedUser, KeySetTimeouts, TokenVerifier};
 use clock::{Clock, Random, SystemClock, SystemRandom};
 use figures::{AuditFigures, Figures};
+use gateway::{Gateway, GatewayCaller};
 use keys::{AskedBy, EnvFiles, Keys, ReadFrom};
 use limit::{Class, Counted, Limits, Refusal, Standing, StreamPlace};
 use master_keys::{MasterKeys, Progress, Rotation};
@@ -104,6 +109,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub struct Keyfold {
     keys: Arc<Keys>,
     service_tokens: Arc<ServiceTokens>,
+    gateway: Arc<Gateway>,
     daily_recheck: bool,
     audit_settings: AuditSettings,
     limits: Arc<Limits>,
@@ -205,9 +211,10 @@ impl Keyfold {
         keys.settle_changes().await;
         let service_tokens = Arc::new(ServiceTokens::new(Arc::clone(&keys)));
         let limits = Arc::new(Limits::new(&settings.limits, Arc::clone(&keys.clock)));
+        let gateway = Arc::new(Gateway::new(&keys, &limits, parts.timeouts)?);
         let (preset, mode, daily_recheck) = (settings.preset, settings.mode, settings.daily_recheck);
         let audit_settings = settings.audit.clone();
-        Ok(Self { keys, service_tokens, daily_recheck, audit_settings, limits, preset, mode })
+        Ok(Self { keys, service_tokens, gateway, daily_recheck, audit_settings, limits, preset, mode })
     }
 
     /// Verifies this issuer's tokens, by the same clock. One per process.
@@ -365,6 +372,11 @@ impl Keyfold {
         &self.service_tokens
     }
 
+    /// The way to the providers for client libraries.
+    pub fn gateway(&self) -> &Gateway {
+        &self.gateway
+    }
+
     /// The rate limits.
     pub fn limits(&self) -> &Limits {
         &self.limits
@@ -383,9 +395,15 @@ impl Keyfold {
     }
 
     fn note_refusal(&self, user: &AuthenticatedUser, refusal: &Refusal) {
-        let event = Event::new(Action::KeyRefused, Outcome::RateLimited, user.requester());
-        let event = event.of_user(user.user()).with_note(refusal.standing().class.as_str());
-        self.keys.audit.refused(event);
+        self.keys.audit.refused_by_limit(user.user(), user.requester(), refusal.standing().class);
+    }
+
+    /// Counts a request to the gateway, whoever makes it for the user.
+    pub async fn count_gateway(&self, caller: &GatewayCaller) -> Counted {
+        let counted = self.limits.count(Class::Gateway, caller.user().as_str(), 1).await;
+        counted.inspect_err(|refusal| {
+            self.keys.audit.refused_by_limit(caller.user(), caller.requester(), refusal.standing().class);
+        })
     }
 
     /// The master keys.
@@ -480,6 +498,7 @@ impl Keyfold {
     pub async fn flush(&self) {
         self.keys.flush().await;
         self.service_tokens.flush().await;
+        self.gateway.close_old_connections();
     }
 
     /// Wipes replaced keys that can no longer be rolled back to.
@@ -491,6 +510,7 @@ impl Keyfold {
     pub async fn close(self) {
         self.flush().await;
         drop(self.service_tokens);
+        drop(self.gateway);
         if let Ok(keys) = Arc::try_unwrap(self.keys) {
             let Keys { audit, database, .. } = keys;
             if audit.close().await {

@@ -21,9 +21,9 @@ use tokio::time::MissedTickBehavior;
 use super::{Failure, Start, build_runtime};
 use crate::app::App;
 use crate::config::{Config, ServerConfig};
+use crate::lane::serve_app;
 use crate::logging;
 use crate::metrics::Metrics;
-use crate::router::router;
 use crate::serve::{Limits, raise_descriptor_limit, serve as serve_connections};
 
 /// How often the times of last use are written down.
@@ -133,7 +133,7 @@ async fn run(config: Config) -> Result<(), Failure> {
         }
     }
     tracing::info!("ready at http://{address}");
-    serve_connections(listener, router(&app), Limits::default(), stop_asked(stopped)).await;
+    serve_app(listener, &app, Limits::default(), stop_asked(stopped)).await;
     let _ = flushing.await;
     let _ = rechecking.await;
     let _ = caring.await;

@@ -6,9 +6,12 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
+    ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+
+use keyfold::gateway;
 
 use crate::app::App;
 use crate::problem::Problem;
@@ -21,8 +24,14 @@ const ANSWER_TO_PREFLIGHT: [(HeaderName, &str); 4] = [
     (VARY, "origin, access-control-request-method, access-control-request-headers"),
 ];
 
+/// The same for the gateway, where client libraries have headers of their own: it says those that were asked for.
+const GATEWAY_METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE";
+/// The longest list of them.
+const LONGEST_LIST: usize = 2048;
+
 /// What a page may read besides the body.
-const EXPOSED: &str = "keyfold-error, ratelimit, ratelimit-policy, retry-after, x-request-id";
+const EXPOSED: &str =
+    "keyfold-error, keyfold-request-id, ratelimit, ratelimit-policy, request-id, retry-after, x-request-id";
 
 /// Lets allowed pages read every answer, problems too; tells caches that answers depend on the asking page.
 pub(crate) async fn share_with_allowed_origins(
@@ -61,7 +70,21 @@ pub(crate) async fn answer_preflight(State(app): State<App>, request: Request, n
         .into_response();
     }
     let answer = ANSWER_TO_PREFLIGHT.map(|(name, value)| (name, HeaderValue::from_static(value)));
-    (StatusCode::OK, HeaderMap::from_iter(answer)).into_response()
+    let mut answer = HeaderMap::from_iter(answer);
+    if request.uri().path().starts_with(gateway::PREFIX) {
+        answer.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(GATEWAY_METHODS));
+        if let Some(asked) =
+            headers.get(ACCESS_CONTROL_REQUEST_HEADERS).filter(|asked| is_list_of_names(asked))
+        {
+            answer.insert(ACCESS_CONTROL_ALLOW_HEADERS, asked.clone());
+        }
+    }
+    (StatusCode::OK, answer).into_response()
+}
+
+fn is_list_of_names(value: &HeaderValue) -> bool {
+    let is_of_a_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b',' | b' ');
+    !value.is_empty() && value.len() <= LONGEST_LIST && value.as_bytes().iter().all(is_of_a_name)
 }
 
 /// The one origin that the request names, if it is one of those that may call; `null` never is.

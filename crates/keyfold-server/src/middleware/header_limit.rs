@@ -8,11 +8,11 @@ use crate::problem::Problem;
 use crate::serve::Unreadable;
 
 /// The most that all header names and values may have together, in bytes.
-const MOST_BYTES: usize = 32 * 1024;
+pub(crate) const MOST_BYTES: usize = 32 * 1024;
 /// The most headers.
-const MOST_HEADERS: usize = 100;
+pub(crate) const MOST_HEADERS: usize = 100;
 /// The longest request target, in bytes.
-const LONGEST_TARGET: usize = 16 * 1024;
+pub(crate) const LONGEST_TARGET: usize = 16 * 1024;
 
 pub(crate) async fn header_limit(request: Request, next: Next) -> Response {
     if let Some(Unreadable(status)) = request.extensions().get() {

@@ -32,12 +32,19 @@ const DEFAULTS: [(HeaderName, &str); 8] = [
 
 /// A year, which is what browsers' own lists ask for; for this host only, as others are not Keyfold's.
 const STAY_WITH_HTTPS: &str = "max-age=31536000";
+/// The same as a whole line.
+pub(crate) const STAY_WITH_HTTPS_LINE: &[u8] = b"strict-transport-security: max-age=31536000\r\n";
+
+/// Whether browsers are told to use HTTPS only. Not in local mode: it would bind whatever else a developer serves under
+/// this name.
+pub(crate) fn stays_with_https(app: &App, came_over_https: bool) -> bool {
+    app.keyfold.mode() == Mode::Production && (came_over_https || app.is_public_over_https)
+}
 
 pub(crate) async fn security_headers(State(app): State<App>, request: Request, next: Next) -> Response {
     let came_over_https = request.extensions().get::<Caller>().is_some_and(|caller| caller.came_over_https);
     let mut response = next.run(request).await;
-    // Not in local mode: it would bind whatever else a developer serves under this name.
-    if app.keyfold.mode() == Mode::Production && (came_over_https || app.is_public_over_https) {
+    if stays_with_https(&app, came_over_https) {
         response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(STAY_WITH_HTTPS));
     }
     for (name, value) in DEFAULTS {

@@ -115,7 +115,7 @@ fn events(
                     cause = problem.cause(),
                     "a streamed answer failed"
                 );
-                ("error", problem.body(&request_id))
+                ("error", problem.body(&request_id).into())
             }
         };
         Ok::<_, Infallible>(Event::default().event(name).data(data.to_string()))

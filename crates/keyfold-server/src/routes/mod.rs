@@ -4,6 +4,7 @@ pub(crate) mod account;
 pub(crate) mod audit;
 pub(crate) mod config;
 pub(crate) mod frontend_env;
+pub(crate) mod gateway;
 pub(crate) mod generate;
 pub(crate) mod health;
 pub(crate) mod key_view;

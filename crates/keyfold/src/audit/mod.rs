@@ -42,20 +42,23 @@ use crate::clock::{Clock, Random, random_bytes};
 use crate::envelope::MasterKeyRing;
 use crate::error::Error;
 use crate::figures::AuditFigures;
+use crate::limit::Class;
+use crate::requester::Requester;
 use crate::root_keys::{self, RootKey};
 use crate::secret::ApiKey;
 use crate::settings::{AuditSettings, DatabaseSetting, Durability};
 use crate::state_dir::StateDir;
-use crate::storage::audit::AuditRow;
+use crate::storage::audit::{AuditRow, append_in};
 use crate::storage::{Database, StorageError, Transaction};
+use crate::user::UserId;
 use blocking::Blocking;
-use chain::Chain;
-use record::row_of;
+use chain::{Addition, Chain};
+use record::Line;
 use refusals::Refusals;
 use shipping::Shipper;
 use sinks::Sinks;
 use spool::Spool;
-use writers::{Lanes, add, begin_count, chain_rows, new_writer};
+use writers::{Lanes, begin_count, new_writer};
 
 /// The names of this module's values in `root_secrets`.
 pub(crate) const ROOT_SECRETS: [&str; 2] = ["audit_key", "fingerprint_key"];
@@ -218,6 +221,12 @@ impl Audit {
         }
     }
 
+    /// The same of a request that a limit refused.
+    pub(crate) fn refused_by_limit(&self, user: &UserId, requester: &Requester, class: Class) {
+        let event = Event::new(Action::KeyRefused, Outcome::RateLimited, requester);
+        self.refused(event.of_user(user).with_note(class.as_str()));
+    }
+
     /// Recognises equal keys.
     #[expect(clippy::disallowed_methods, reason = "hashed under a key that only this database has")]
     pub(crate) fn fingerprint(&self, key: &ApiKey) -> Fingerprint {
@@ -306,14 +315,21 @@ impl Shared {
             }
         };
         let now = self.clock.now();
-        let mut rows: Vec<AuditRow> = events.iter().map(|event| row_of(event, now)).collect();
-        let after = chain_rows(&self.chain, &before, &mut rows, 0);
-        add(&transaction, &before, &mut rows, &after).await.map_err(cannot_record)?;
+        let mut addition = Addition::after(&self.chain, &before);
+        for event in events {
+            addition.push(&Line::of(event, now).told());
+        }
+        let (rows, after) = addition.end(0);
+        let for_sinks = self.wants_rows().then(|| rows.clone());
+        let ids = append_in(&transaction, rows, &after).await.map_err(cannot_record)?;
         transaction.commit().await?;
         *lane = Some(after);
         drop(lane);
-        self.figures.count_recorded(rows.len());
-        self.are_in_the_log(&rows);
+        self.figures.count_recorded(events.len());
+        self.figures.count_shipped(events.len());
+        if let Some(Ok(rows)) = for_sinks.map(|rows| rows.with_ids(&ids)) {
+            self.tell_sinks(rows);
+        }
         Ok(())
     }
 
@@ -366,16 +382,19 @@ impl Shared {
         *late = events;
     }
 
-    fn are_in_the_log(&self, rows: &[AuditRow]) {
-        self.figures.count_shipped(rows.len());
-        if !self.sinks.is_empty() {
-            let mut lines = Vec::with_capacity(rows.len() * 512);
-            for row in rows {
-                lines.extend_from_slice(export::Entry::from(row.clone()).to_json().as_bytes());
-                lines.push(b'\n');
-            }
-            self.sinks.write_lines(&lines.into(), rows.len() as u64);
+    /// Whether rows go anywhere besides the database.
+    fn wants_rows(&self) -> bool {
+        !self.sinks.is_empty()
+    }
+
+    fn tell_sinks(&self, rows: Vec<AuditRow>) {
+        let count = rows.len() as u64;
+        let mut lines = Vec::with_capacity(rows.len() * 512);
+        for row in rows {
+            lines.extend_from_slice(export::Entry::from(row).to_json().as_bytes());
+            lines.push(b'\n');
         }
+        self.sinks.write_lines(&lines.into(), count);
     }
 
     fn next_call_id(&self) -> CallId {

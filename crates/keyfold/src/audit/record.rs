@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::event::Event;
 use crate::requester::Actor;
-use crate::storage::audit::AuditRow;
+use crate::storage::audit::Told;
 use crate::user::MAX_USER_ID_CHARS;
 
 /// The characters that the columns take (migration `0003_audit`).
@@ -29,36 +29,41 @@ pub(super) struct Line<'a> {
     #[serde(rename = "t")]
     at: i64,
     #[serde(rename = "w", borrow)]
-    actor: Cow<'a, str>,
+    actor: Text<'a>,
     #[serde(rename = "a", borrow)]
-    action: Cow<'a, str>,
+    action: Text<'a>,
     #[serde(rename = "o", borrow)]
-    outcome: Cow<'a, str>,
+    outcome: Text<'a>,
     #[serde(rename = "u", borrow, default)]
-    user: Option<Cow<'a, str>>,
+    user: Option<Text<'a>>,
     #[serde(rename = "p", borrow, default)]
-    provider: Option<Cow<'a, str>>,
+    provider: Option<Text<'a>>,
     #[serde(rename = "r", borrow, default)]
-    request_id: Option<Cow<'a, str>>,
+    request_id: Option<Text<'a>>,
     #[serde(rename = "v", default)]
     key_version: Option<i64>,
     #[serde(rename = "f", borrow, default)]
-    fingerprint: Option<Cow<'a, str>>,
+    fingerprint: Option<Text<'a>>,
     #[serde(rename = "c", borrow, default)]
-    call_id: Option<Cow<'a, str>>,
+    call_id: Option<Text<'a>>,
     #[serde(rename = "b", borrow, default)]
-    purpose: Option<Cow<'a, str>>,
+    purpose: Option<Text<'a>>,
     #[serde(rename = "s", default)]
     provider_status: Option<i64>,
     #[serde(rename = "d", default)]
     duration_ms: Option<i64>,
     #[serde(rename = "i", borrow, default)]
-    address: Option<Cow<'a, str>>,
+    address: Option<Text<'a>>,
     #[serde(rename = "x", borrow, default)]
-    note: Option<Cow<'a, str>>,
+    note: Option<Text<'a>>,
 }
 
-impl Line<'_> {
+/// A text of a line, borrowed from it unless it had to be changed.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl<'a> Line<'a> {
     /// Adds the event to `out` as the line of this number.
     pub(super) fn write(n: i64, at: Timestamp, event: &Event, out: &mut Vec<u8>) {
         out.reserve(512);
@@ -120,93 +125,95 @@ impl Line<'_> {
     }
 
     /// Reads a line without its end; `None` for one that was not written whole.
-    pub(super) fn read(line: &[u8]) -> Option<Line<'_>> {
-        serde_json::from_slice(line).ok()
+    pub(super) fn read(line: &'a [u8]) -> Option<Self> {
+        serde_json::from_slice::<Self>(line).ok().map(Self::fitted)
     }
 
-    /// The row that it becomes, still without its place in a chain.
-    pub(super) fn into_row(self) -> AuditRow {
-        let text = |text: Option<Cow<'_, str>>| text.map(Cow::into_owned);
-        fitted(AuditRow {
+    /// The line of an event that happened then and is in no spool.
+    pub(super) fn of(event: &'a Event, at: Timestamp) -> Self {
+        let text = |text: &'a str| Text(text.into());
+        let made = |text: String| Text(text.into());
+        Self {
+            n: 0,
+            at: at.as_microsecond(),
+            actor: Text(actor(&event.requester.actor)),
+            action: text(event.action.as_str()),
+            outcome: text(event.outcome.as_str()),
+            user: event.user.as_ref().map(|user| text(user.as_str())),
+            provider: event.provider.as_ref().map(|provider| text(provider.as_str())),
+            request_id: event.requester.request_id.as_deref().map(text),
+            key_version: event.key_version,
+            fingerprint: event.fingerprint.map(|fingerprint| made(fingerprint.to_string())),
+            call_id: event.call_id.map(|call_id| made(call_id.to_string())),
+            purpose: event.purpose.map(|purpose| text(purpose.as_str())),
+            provider_status: event.provider_status.map(i64::from),
+            duration_ms: duration_ms(event),
+            address: event.requester.address.map(|address| made(address.to_string())),
+            note: event.note.as_deref().map(text),
+        }
+        .fitted()
+    }
+
+    /// What its row tells.
+    pub(super) fn told(&self) -> Told<'_> {
+        Told {
             at: Timestamp::from_microsecond(self.at).unwrap_or_default(),
-            user: text(self.user),
-            actor: self.actor.into_owned(),
-            action: self.action.into_owned(),
-            provider: text(self.provider),
-            outcome: self.outcome.into_owned(),
-            request_id: text(self.request_id),
+            user: Text::optional(&self.user),
+            actor: &self.actor.0,
+            action: &self.action.0,
+            provider: Text::optional(&self.provider),
+            outcome: &self.outcome.0,
+            request_id: Text::optional(&self.request_id),
             key_version: self.key_version,
-            fingerprint: text(self.fingerprint),
-            call_id: text(self.call_id),
-            purpose: text(self.purpose),
+            fingerprint: Text::optional(&self.fingerprint),
+            call_id: Text::optional(&self.call_id),
+            purpose: Text::optional(&self.purpose),
             provider_status: self.provider_status,
             duration_ms: self.duration_ms,
-            address: text(self.address),
-            note: text(self.note),
-            id: 0,
-            writer: 0,
-            seq: 0,
-            content_hash: String::new(),
-            hash: String::new(),
-            erased: None,
-        })
+            address: Text::optional(&self.address),
+            note: Text::optional(&self.note),
+        }
+    }
+
+    /// As the database takes it: no NUL, which PostgreSQL refuses, and no text that is longer than its column. One row
+    /// that is refused would keep all after it out of the log.
+    fn fitted(mut self) -> Self {
+        self.actor.fit(TEXT_CHARS);
+        self.action.fit(ACTION_CHARS);
+        self.outcome.fit(WORD_CHARS);
+        for (text, most) in [
+            (&mut self.user, MAX_USER_ID_CHARS),
+            (&mut self.provider, PROVIDER_CHARS),
+            (&mut self.request_id, TEXT_CHARS),
+            (&mut self.fingerprint, HEX_CHARS),
+            (&mut self.call_id, HEX_CHARS),
+            (&mut self.purpose, WORD_CHARS),
+            (&mut self.address, ADDRESS_CHARS),
+            (&mut self.note, TEXT_CHARS),
+        ] {
+            if let Some(text) = text {
+                text.fit(most);
+            }
+        }
+        self
     }
 }
 
-/// The row of an event that happened then, still without its place in a chain.
-pub(super) fn row_of(event: &Event, at: Timestamp) -> AuditRow {
-    fitted(AuditRow {
-        at,
-        user: event.user.as_ref().map(|user| user.as_str().to_owned()),
-        actor: actor(&event.requester.actor).into_owned(),
-        action: event.action.as_str().to_owned(),
-        provider: event.provider.as_ref().map(|provider| provider.as_str().to_owned()),
-        outcome: event.outcome.as_str().to_owned(),
-        request_id: event.requester.request_id.as_deref().map(str::to_owned),
-        key_version: event.key_version,
-        fingerprint: event.fingerprint.map(|fingerprint| fingerprint.to_string()),
-        call_id: event.call_id.map(|call_id| call_id.to_string()),
-        purpose: event.purpose.map(|purpose| purpose.as_str().to_owned()),
-        provider_status: event.provider_status.map(i64::from),
-        duration_ms: duration_ms(event),
-        address: event.requester.address.map(|address| address.to_string()),
-        note: event.note.clone(),
-        id: 0,
-        writer: 0,
-        seq: 0,
-        content_hash: String::new(),
-        hash: String::new(),
-        erased: None,
-    })
-}
+impl Text<'_> {
+    fn optional<'t>(text: &'t Option<Text<'_>>) -> Option<&'t str> {
+        text.as_ref().map(|text| &*text.0)
+    }
 
-/// The row as the database takes it: no NUL, which PostgreSQL refuses, and no text that is longer than its column. One
-/// row that is refused would keep all after it out of the log.
-fn fitted(mut row: AuditRow) -> AuditRow {
-    let texts =
-        [(&mut row.actor, TEXT_CHARS), (&mut row.action, ACTION_CHARS), (&mut row.outcome, WORD_CHARS)];
-    let optional = [
-        (&mut row.user, MAX_USER_ID_CHARS),
-        (&mut row.provider, PROVIDER_CHARS),
-        (&mut row.request_id, TEXT_CHARS),
-        (&mut row.fingerprint, HEX_CHARS),
-        (&mut row.call_id, HEX_CHARS),
-        (&mut row.purpose, WORD_CHARS),
-        (&mut row.address, ADDRESS_CHARS),
-        (&mut row.note, TEXT_CHARS),
-    ];
-    let optional = optional.into_iter().filter_map(|(text, most)| text.as_mut().map(|text| (text, most)));
-    for (text, most) in texts.into_iter().chain(optional) {
-        if text.contains('\0') {
-            *text = text.replace('\0', "\u{fffd}");
+    fn fit(&mut self, most: usize) {
+        if self.0.contains('\0') {
+            self.0 = self.0.replace('\0', "\u{fffd}").into();
         }
-        if text.len() > most
-            && let Some((end, _)) = text.char_indices().nth(most)
+        if self.0.len() > most
+            && let Some((end, _)) = self.0.char_indices().nth(most)
         {
-            text.truncate(end);
+            self.0 = self.0[..end].to_owned().into();
         }
     }
-    row
 }
 
 fn duration_ms(event: &Event) -> Option<i64> {

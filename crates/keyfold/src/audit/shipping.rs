@@ -10,20 +10,24 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::watch;
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::chain::{Addition, Chain};
 use super::record::Line;
 use super::spool::{Folder, SpoolFile};
-use super::writers::{add, chain_rows, find_writer, new_writer};
+use super::writers::{find_writer, new_writer};
 use super::{Shared, cannot_record};
 use crate::error::Error;
 use crate::storage::StorageError;
-use crate::storage::audit::{AuditRow, Writer, make_partitions};
+use crate::storage::audit::{self as log, NewRows, Writer, make_partitions};
 
-/// Rows of one transaction.
-const BATCH: usize = 512;
-/// What is read of a spool at once.
-const READ_BYTES: usize = 256 * 1024;
+/// What is read of a spool, and committed, at once: some 1500 rows.
+const BATCH: usize = 512 * 1024;
+/// The same while the database takes nothing: perhaps it cannot take so much in its time.
+const SMALL_BATCH: usize = 32 * 1024;
+/// Bytes of lines that are hashed without asking for another thread.
+const FEW: usize = 16 * 1024;
 /// Events of this time go together.
 const GATHER: Duration = Duration::from_millis(50);
 /// How often spools of dead processes are looked for.
@@ -41,11 +45,10 @@ pub(super) enum Standing {
     /// It is not made yet. `0`, or the last line that another chain took.
     New(i64),
     Known(Writer),
-    /// It is not known whether `rows`, which lead from one to the other, were committed.
+    /// It is not known whether the rows that lead from one to the other were committed.
     Doubtful {
         before: Writer,
         after: Writer,
-        rows: Vec<AuditRow>,
     },
     /// Its number is known, not its head.
     Unseen(i64),
@@ -143,20 +146,21 @@ impl Shipper {
             tracing::debug!(%error, "the ends of some uses are not written into the audit spool yet");
         }
         spool.look_after();
+        let most = if self.is_failing { SMALL_BATCH } else { BATCH };
         while let Some(file) = spool.first_file() {
             if self.position.0 != file.path() {
                 self.position = (file.path().to_owned(), 0);
             }
-            let bytes = file.read(self.position.1, READ_BYTES).map_err(|error| unreadable(&file, &error))?;
+            let bytes = file.read(self.position.1, most).map_err(|error| unreadable(&file, &error))?;
             if bytes.is_empty() {
                 if spool.is_shipped(&file, self.position.1) {
                     break;
                 }
                 continue;
             }
-            let position = &mut self.position.1;
-            let note = |writer| spool.note_writer(writer);
-            shared.ship_bytes(&mut self.own, &bytes, &note, |consumed| *position += consumed).await?;
+            let read = bytes.len() as u64;
+            shared.ship_lines(&mut self.own, bytes, &|writer| spool.note_writer(writer)).await?;
+            self.position.1 += read;
         }
         Ok(())
     }
@@ -200,18 +204,19 @@ impl Shipper {
 
 impl Shared {
     /// Brings the spool of a dead process into the log, and removes it.
-    async fn replay(&self, folder: Folder) -> Result<(), Error> {
+    async fn replay(self: &Arc<Self>, folder: Folder) -> Result<(), Error> {
         let mut standing = folder.writer().map_or(Standing::New(0), Standing::Unseen);
         let files = folder.files().map_err(|error| Error::StateDirectory(format!("{error}.")))?;
         let note = |writer| folder.note_writer(writer);
         for file in &files {
             let mut offset = 0;
             loop {
-                let bytes = file.read(offset, READ_BYTES).map_err(|error| unreadable(file, &error))?;
+                let bytes = file.read(offset, BATCH).map_err(|error| unreadable(file, &error))?;
                 if bytes.is_empty() {
                     break;
                 }
-                self.ship_bytes(&mut standing, &bytes, &note, |consumed| offset += consumed).await?;
+                offset += bytes.len() as u64;
+                self.ship_lines(&mut standing, bytes, &note).await?;
             }
         }
         if !files.is_empty() {
@@ -221,61 +226,72 @@ impl Shared {
         Ok(())
     }
 
-    /// Ships whole lines, and says after each batch how many bytes of them are in the log.
-    pub(super) async fn ship_bytes(
-        &self,
+    /// Ships whole lines, in one transaction.
+    pub(super) async fn ship_lines(
+        self: &Arc<Self>,
         standing: &mut Standing,
-        bytes: &[u8],
-        note: &(dyn Fn(i64) -> io::Result<()> + Sync),
-        mut shipped: impl FnMut(u64),
-    ) -> Result<(), Error> {
-        let mut lines = bytes.split_inclusive(|byte| *byte == b'\n').peekable();
-        while lines.peek().is_some() {
-            let (mut batch, mut consumed) = (Vec::with_capacity(BATCH), 0);
-            for line in lines.by_ref().take(BATCH) {
-                consumed += line.len() as u64;
-                match line.strip_suffix(b"\n").and_then(Line::read) {
-                    Some(line) => batch.push((line.n, line.into_row())),
-                    None => self.figures.count_torn_line(),
-                }
-            }
-            self.ship_batch(standing, batch, note).await?;
-            shipped(consumed);
-        }
-        Ok(())
-    }
-
-    async fn ship_batch(
-        &self,
-        standing: &mut Standing,
-        mut batch: Vec<(i64, AuditRow)>,
+        lines: Vec<u8>,
         note: &(dyn Fn(i64) -> io::Result<()> + Sync),
     ) -> Result<(), Error> {
         let before = self.head(standing, note).await?;
-        batch.retain(|(n, _)| *n > before.spooled);
-        let Some(spooled) = batch.iter().map(|(n, _)| *n).max() else {
+        let Batch { rows, head: after, torn } = match self.batch_after(&before, lines).await {
+            Ok(batch) => batch,
+            Err(error) => {
+                *standing = Standing::Known(before);
+                return Err(error);
+            }
+        };
+        let count = rows.len();
+        if count == 0 {
+            self.figures.count_torn_lines(torn);
             *standing = Standing::Known(before);
             return Ok(());
-        };
-        let mut rows: Vec<AuditRow> = batch.into_iter().map(|(_, row)| row).collect();
-        let after = chain_rows(&self.chain, &before, &mut rows, spooled);
-        let committed = async {
-            let transaction = self.database.begin().await?;
-            add(&transaction, &before, &mut rows, &after).await?;
-            transaction.commit().await
-        };
+        }
         // A task that is dropped in the middle is one that ends.
-        match committed.await {
+        match self.add(rows, &after).await {
             Ok(()) => {
-                self.are_in_the_log(&rows);
+                self.figures.count_torn_lines(torn);
+                self.figures.count_shipped(count);
                 *standing = Standing::Known(after);
                 Ok(())
             }
             Err(error) => {
-                *standing = Standing::Doubtful { before, after, rows };
+                *standing = Standing::Doubtful { before, after };
                 Err(cannot_record(error))
             }
         }
+    }
+
+    /// Many lines would keep a thread of the runtime from its requests: they go to one that may block.
+    async fn batch_after(self: &Arc<Self>, before: &Writer, lines: Vec<u8>) -> Result<Batch, Error> {
+        if lines.len() < FEW {
+            return Ok(Batch::of(&lines, &self.chain, before));
+        }
+        let (shared, before) = (Arc::clone(self), before.clone());
+        let making = spawn_blocking(move || Batch::of(&lines, &shared.chain, &before));
+        making.await.map_err(|error| Error::Internal(format!("hashing events: {error}")))
+    }
+
+    async fn add(&self, rows: NewRows, head: &Writer) -> Result<(), StorageError> {
+        if !self.wants_rows() {
+            return log::append(&self.database, rows, head).await;
+        }
+        let transaction = self.database.begin().await?;
+        let ids = log::append_in(&transaction, rows.clone(), head).await?;
+        transaction.commit().await?;
+        self.tell_sinks(rows.with_ids(&ids)?);
+        Ok(())
+    }
+
+    /// Rows of which it is known only now that they were committed.
+    async fn were_added(&self, before: &Writer, after: &Writer) -> Result<(), StorageError> {
+        let added = after.last_seq - before.last_seq;
+        if self.wants_rows() {
+            let found = log::chains(&self.database, (after.id, before.last_seq + 1), added).await?;
+            self.tell_sinks(found.iter().map(log::read_row).collect::<Result<_, _>>()?);
+        }
+        self.figures.count_shipped(usize::try_from(added).unwrap_or_default());
+        Ok(())
     }
 
     /// The head of the chain, which is made if need be.
@@ -302,8 +318,11 @@ impl Shared {
             (Standing::Doubtful { before, .. }, Some(found)) if found.last_hash == before.last_hash => {
                 return Ok(found);
             }
-            (Standing::Doubtful { after, rows, .. }, Some(found)) if found.last_hash == after.last_hash => {
-                self.are_in_the_log(&rows);
+            (Standing::Doubtful { before, after }, Some(found)) if found.last_hash == after.last_hash => {
+                if let Err(error) = self.were_added(&before, &after).await {
+                    *standing = Standing::Doubtful { before, after };
+                    return Err(cannot_record(error));
+                }
                 return Ok(found);
             }
             (Standing::New(spooled), _) => spooled,
@@ -332,6 +351,34 @@ impl Shared {
         let made = new_writer(&transaction, &self.chain, Timestamp::UNIX_EPOCH, spooled).await?;
         transaction.commit().await?;
         Ok(made)
+    }
+}
+
+/// Lines that became rows.
+struct Batch {
+    rows: NewRows,
+    /// Of the chain with them.
+    head: Writer,
+    /// Lines that were not written whole.
+    torn: u64,
+}
+
+impl Batch {
+    /// Of the lines that are not in the log yet.
+    fn of(lines: &[u8], chain: &Chain, before: &Writer) -> Self {
+        let (mut addition, mut spooled, mut torn) = (Addition::after(chain, before), before.spooled, 0);
+        for line in lines.split_inclusive(|byte| *byte == b'\n') {
+            match line.strip_suffix(b"\n").and_then(Line::read) {
+                Some(line) if line.n > before.spooled => {
+                    spooled = spooled.max(line.n);
+                    addition.push(&line.told());
+                }
+                Some(_) => {}
+                None => torn += 1,
+            }
+        }
+        let (rows, head) = addition.end(spooled);
+        Self { rows, head, torn }
     }
 }
 

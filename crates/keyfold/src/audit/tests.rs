@@ -13,7 +13,8 @@ use super::*;
 use crate::clock::{ManualClock, SystemRandom};
 use crate::envelope::MasterKey;
 use crate::requester::{Actor, Requester};
-use crate::storage::{Connection, Kind, PostgresAddress, Statement, statement};
+use crate::settings::SinkSetting;
+use crate::storage::{self, Connection, Kind, PostgresAddress, Statement, statement};
 use crate::user::UserId;
 
 /// A database, and a state directory that processes share.
@@ -389,37 +390,51 @@ mod suite {
     }
 
     pub(super) async fn a_commit_with_an_unknown_end_is_neither_lost_nor_doubled(log: Log) {
-        let audit = log.open().await;
+        let sink = log.state_dir.with_extension("jsonl");
+        let settings =
+            AuditSettings { sinks: vec![SinkSetting::File(sink.clone())], ..AuditSettings::default() };
+        let audit = log.open_with(&settings).await.unwrap();
         audit.shipper.lock().unwrap().as_ref().unwrap().abort();
         let shared = &audit.shared;
         let lines = |range: std::ops::Range<i64>| {
             let mut lines = vec![];
             for n in range {
-                record::Line::write(n, log.clock.now(), &opened(n.to_string()), &mut lines);
+                Line::write(n, log.clock.now(), &opened(n.to_string()), &mut lines);
             }
             lines
         };
         let note = |_| Ok(());
         let mut standing = shipping::Standing::New(0);
-        shared.ship_bytes(&mut standing, &lines(1..3), &note, |_| {}).await.unwrap();
+        shared.ship_lines(&mut standing, lines(1..3), &note).await.unwrap();
         for is_committed in [true, false] {
             let shipping::Standing::Known(before) = std::mem::take(&mut standing) else { panic!() };
             let n = before.spooled + 1;
-            let mut rows = vec![record::Line::read(lines(n..n + 1).trim_ascii_end()).unwrap().into_row()];
-            let after = chain_rows(&shared.chain, &before, &mut rows, n);
+            let line = lines(n..n + 1);
+            let mut addition = Addition::after(&shared.chain, &before);
+            addition.push(&Line::read(line.trim_ascii_end()).unwrap().told());
+            let (rows, after) = addition.end(n);
             let transaction = shared.database.begin().await.unwrap();
-            add(&transaction, &before, &mut rows, &after).await.unwrap();
+            append_in(&transaction, rows, &after).await.unwrap();
             if is_committed {
                 transaction.commit().await.unwrap();
             } else {
                 drop(transaction);
             }
-            standing = shipping::Standing::Doubtful { before, after, rows };
-            shared.ship_bytes(&mut standing, &lines(n..n + 2), &note, |_| {}).await.unwrap();
+            standing = shipping::Standing::Doubtful { before, after };
+            shared.ship_lines(&mut standing, lines(n..n + 2), &note).await.unwrap();
         }
         let notes: Vec<_> = log.told().await.into_iter().map(|(_, note)| note).collect();
         assert_eq!(notes, ["1", "2", "3", "4", "5", "6"]);
         log.assert_sound().await;
+        // A sink has each once, with its id.
+        let ids = log.rows().await.into_iter().map(|row| (row.id, row.note.unwrap_or_default()));
+        audit.close().await;
+        let told = fs::read_to_string(&sink).unwrap();
+        let told = told.lines().map(|line| {
+            let entry: serde_json::Value = serde_json::from_str(line).unwrap();
+            (entry["id"].as_i64().unwrap(), entry["note"].as_str().unwrap().to_owned())
+        });
+        assert_eq!(told.collect::<Vec<_>>(), ids.collect::<Vec<_>>());
     }
 
     pub(super) async fn what_no_column_takes_does_not_hold_up_what_comes_after(log: Log) {
@@ -432,11 +447,7 @@ mod suite {
             too_much(200_000)
         );
         let mut standing = shipping::Standing::New(0);
-        audit
-            .shared
-            .ship_bytes(&mut standing, format!("{line}\n").as_bytes(), &|_| Ok(()), |_| {})
-            .await
-            .unwrap();
+        audit.shared.ship_lines(&mut standing, format!("{line}\n").into_bytes(), &|_| Ok(())).await.unwrap();
         assert_eq!(audit.figures().torn_lines(), 0);
         // Of events, by the spool and by a commit.
         audit.begin_use(opened("a\0b")).await.unwrap().end(Outcome::Ok, None);
@@ -711,12 +722,12 @@ fn a_row_is_what_its_line_says() {
     event.provider_status = Some(503);
     event.requester.actor = Actor::Service("name".into());
     let mut line = vec![];
-    record::Line::write(3, at, &event, &mut line);
+    Line::write(3, at, &event, &mut line);
     assert_eq!(line.iter().position(|byte| *byte == b'\n'), Some(line.len() - 1));
-    let read = record::Line::read(line.trim_ascii_end()).unwrap();
-    assert_eq!((read.n, read.into_row()), (3, row_of(&event, at)));
+    let read = Line::read(line.trim_ascii_end()).unwrap();
+    assert_eq!((read.n, read.told()), (3, Line::of(&event, at).told()));
     for torn in 1..line.len() - 1 {
-        assert!(record::Line::read(&line[..torn]).is_none(), "{torn}");
+        assert!(Line::read(&line[..torn]).is_none(), "{torn}");
     }
 }
 
@@ -730,11 +741,18 @@ fn a_line_is_json_whatever_stands_in_it() {
             event.requester.actor = Actor::Impersonator(UserId::parse("\"\\ \u{e9}").unwrap());
             event.requester.address = Some("192.0.2.1".parse().unwrap());
             let mut line = vec![];
-            record::Line::write(n, Timestamp::UNIX_EPOCH, &event, &mut line);
-            let read = record::Line::read(line.trim_ascii_end()).unwrap();
-            assert_eq!((read.n, read.into_row()), (n, row_of(&event, Timestamp::UNIX_EPOCH)));
+            Line::write(n, Timestamp::UNIX_EPOCH, &event, &mut line);
+            let read = Line::read(line.trim_ascii_end()).unwrap();
+            assert_eq!((read.n, read.told()), (n, Line::of(&event, Timestamp::UNIX_EPOCH).told()));
         }
     }
+}
+
+/// The row of an event, without its place.
+fn row_of(event: &Event, at: Timestamp) -> AuditRow {
+    let mut rows = storage::audit::NewRows::after(1, 0);
+    rows.push(&Line::of(event, at).told(), "", "");
+    rows.with_ids(&[0]).unwrap().remove(0)
 }
 
 #[test]

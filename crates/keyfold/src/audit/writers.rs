@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::chain::{Chain, NOTHING_BEFORE, is_same};
-use crate::storage::audit::{AuditRow, Writer, WriterCount};
+use crate::storage::audit::{Writer, WriterCount};
 use crate::storage::{self, Connection, StorageError, Transaction};
 
 /// Commits of management events that may be under way at once.
@@ -93,33 +93,4 @@ pub(super) async fn find_writer(
 ) -> Result<Option<Writer>, StorageError> {
     let writer = storage::audit::writer(connection, id).await?;
     Ok(writer.filter(|writer| is_same(&chain.last_signature(writer), &writer.last_signature)))
-}
-
-/// Gives the rows their places after `head`; returns the head that the chain then has.
-pub(super) fn chain_rows(chain: &Chain, head: &Writer, rows: &mut [AuditRow], spooled: i64) -> Writer {
-    let mut head = Writer { spooled, ..head.clone() };
-    for row in rows {
-        // A clock that was set back does not make a row older than the one before it.
-        row.at = row.at.max(head.last_at);
-        row.writer = head.id;
-        row.seq = head.last_seq + 1;
-        row.content_hash = chain.content_hash(row);
-        row.hash = chain.hash(row, &head.last_hash);
-        head.last_at = row.at;
-        head.last_seq = row.seq;
-        head.last_hash.clone_from(&row.hash);
-    }
-    head.last_signature = chain.last_signature(&head);
-    head
-}
-
-/// Adds chained rows and moves the head. Both are there once the transaction is committed.
-pub(super) async fn add(
-    transaction: &Transaction,
-    before: &Writer,
-    rows: &mut [AuditRow],
-    head: &Writer,
-) -> Result<(), StorageError> {
-    storage::audit::insert(transaction, rows).await?;
-    storage::audit::advance(transaction, before.last_seq, head).await
 }

@@ -800,9 +800,14 @@ impl KeyTicket {
 
     /// A call succeeded: the provider takes the key (again). Most calls change nothing.
     pub(crate) async fn note_success(&self) {
-        if matches!(self.status, KeyStatus::Rejected | KeyStatus::Unverified) {
+        if self.success_is_news() {
             self.note_quietly(&Verdict::Valid).await;
         }
+    }
+
+    /// Whether a success would change what is known of the key.
+    pub(crate) fn success_is_news(&self) -> bool {
+        matches!(self.status, KeyStatus::Rejected | KeyStatus::Unverified)
     }
 
     /// The provider refused the key in a call.

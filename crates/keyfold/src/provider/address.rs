@@ -58,6 +58,31 @@ impl BaseAddress {
         stays.then_some(url)
     }
 
+    /// Whether connections are encrypted.
+    pub fn is_https(&self) -> bool {
+        self.0.scheme() == "https"
+    }
+
+    /// The host, an IPv6 address without its brackets.
+    pub fn host(&self) -> &str {
+        self.0.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']')
+    }
+
+    /// Host and, where it is not the usual one, port: what a `Host` header says.
+    pub fn authority(&self) -> &str {
+        self.0.authority()
+    }
+
+    /// Scheme, host and port, without a path.
+    pub fn origin(&self) -> String {
+        format!("{}://{}", self.0.scheme(), self.0.authority())
+    }
+
+    /// What every path begins with; empty, or `/…` without a slash at its end.
+    pub fn path_prefix(&self) -> &str {
+        self.0.path().trim_end_matches('/')
+    }
+
     /// Whether requests stay on this machine.
     pub fn is_loopback(&self) -> bool {
         self.0.host().is_some_and(|host| is_loopback(&host))

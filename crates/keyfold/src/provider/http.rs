@@ -19,7 +19,7 @@ const REFUSAL_LIMIT: usize = 64 * 1024;
 /// How much of a provider's own words is passed on, in characters.
 const MESSAGE_LIMIT: usize = 300;
 /// How long a connection stays open without a request. Its buffers hold the last one, key and all.
-const IDLE_CONNECTION: Duration = Duration::from_secs(30);
+pub(crate) const IDLE_CONNECTION: Duration = Duration::from_secs(30);
 /// A run of this many letters and digits of the key in a provider's words makes them unfit to show.
 const TELLING_RUN: usize = 8;
 
@@ -34,6 +34,10 @@ pub struct Timeouts {
     pub idle: Duration,
     /// For the whole of a key check.
     pub check: Duration,
+    /// Through the gateway, to begin its answer: callers have a limit of their own, and some models think for minutes.
+    pub gateway_first_byte: Duration,
+    /// Through the gateway, between two parts of its answer.
+    pub gateway_idle: Duration,
 }
 
 impl Default for Timeouts {
@@ -43,6 +47,8 @@ impl Default for Timeouts {
             first_byte: Duration::from_secs(120),
             idle: Duration::from_secs(60),
             check: Duration::from_secs(10),
+            gateway_first_byte: Duration::from_secs(900),
+            gateway_idle: Duration::from_secs(600),
         }
     }
 }

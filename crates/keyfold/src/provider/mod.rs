@@ -18,6 +18,7 @@ mod server_sent_events;
 pub use address::{BaseAddress, MalformedAddress};
 pub use answer::Verdict;
 pub use registry::{
-    Check, Generate, GenerateApi, KeyPlacement, MalformedProviderId, Provider, ProviderId, Registry,
+    Check, ErrorShape, Generate, GenerateApi, KeyPlacement, MalformedProviderId, Provider, ProviderId,
+    Registry,
 };
 pub use registry_file::{Mistake, RegistryError};

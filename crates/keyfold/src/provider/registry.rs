@@ -64,6 +64,11 @@ impl KeyPlacement {
             Self::Header(name) => name.as_str(),
         }
     }
+
+    /// Whether this header, in any case, is the one that takes the key.
+    pub(crate) fn is_header(&self, name: &str) -> bool {
+        self.header_name().eq_ignore_ascii_case(name)
+    }
 }
 
 /// The request and answer shapes that generation knows.
@@ -78,6 +83,25 @@ pub enum GenerateApi {
     OpenaiResponses,
     /// Messages.
     Anthropic,
+}
+
+/// Where a provider's client libraries look for the words of an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorShape {
+    /// `type` is `error`, and `error` an object with `type` and `message`.
+    Anthropic,
+    /// `detail` is an object with the words.
+    Detail,
+    /// `error` is the words.
+    Error,
+    /// `error` is an object with `code`, `message`, `status` and `details`.
+    Google,
+    /// `message` is the words.
+    Message,
+    /// `error` is an object with `message`, `type`, `param` and `code`; most others have copied it.
+    #[default]
+    Openai,
 }
 
 /// How text is generated with a provider.
@@ -122,10 +146,15 @@ pub struct Provider {
     pub description: String,
     /// Where its requests go.
     pub address: BaseAddress,
+    /// Whether the gateway speaks HTTP/2 with it: many streams over few connections, where HTTP/1.1 has a connection
+    /// for each.
+    pub http_2: bool,
     /// Where the key goes.
     pub key_placement: KeyPlacement,
     /// Headers that every request needs.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Where its client libraries look for the words of an error.
+    pub errors: ErrorShape,
     /// The variable in the backend `.env`.
     pub variable: String,
     /// Further variables that its own libraries read.

@@ -14,7 +14,8 @@ use super::answer::AnswerRule;
 use super::generate::check_model_name;
 use super::key_shape::{RefusedShape, Shape};
 use super::registry::{
-    Check, Generate, GenerateApi, KeyPlacement, MalformedProviderId, Provider, ProviderId, Registry,
+    Check, ErrorShape, Generate, GenerateApi, KeyPlacement, MalformedProviderId, Provider, ProviderId,
+    Registry,
 };
 
 /// The longest name of a provider for people, in characters.
@@ -197,8 +198,10 @@ impl<'a> Reading<'a> {
             setup_url: or(entry.setup_url, address.to_string()),
             name: entry.name,
             description: entry.description,
+            http_2: entry.http_2,
             key_placement: key_placement?,
             headers,
+            errors: entry.errors,
             variable: entry.variable,
             also_exported_as: entry.also_exported_as,
             frontend_variable: entry.frontend_variable,
@@ -399,7 +402,11 @@ struct Entry {
     address: String,
     key_header: Option<String>,
     #[serde(default)]
+    http_2: bool,
+    #[serde(default)]
     headers: BTreeMap<String, String>,
+    #[serde(default)]
+    errors: ErrorShape,
     variable: String,
     #[serde(default)]
     also_exported_as: Vec<String>,
@@ -678,6 +685,7 @@ mod tests {
         assert_eq!(acme.setup_url, "https://api.acme.example");
         assert!(!acme.format_hint.is_empty());
         assert!(acme.check.is_none() && acme.generate.is_none());
+        assert_eq!(acme.errors, ErrorShape::Openai);
     }
 
     #[test]
@@ -686,6 +694,7 @@ mod tests {
         let usual = Registry::built_in().unwrap();
         let (before, after) = (usual.get("gemini").unwrap(), registry.get("gemini").unwrap());
         assert_eq!(after.address.to_string(), "https://eu.example");
+        assert_eq!((before.errors, after.errors), (ErrorShape::Google, ErrorShape::Google));
         assert_eq!(
             (&before.name, &before.variable, &before.key_placement, &before.setup_url),
             (&after.name, &after.variable, &after.key_placement, &after.setup_url)
@@ -724,6 +733,7 @@ mod tests {
     fn values_of_the_wrong_kind_are_named_and_not_quoted() {
         added("shapes = 'S3CR3T'", "shapes", &["must be"]);
         added("check = { method = 'S3CR3T', path = '/' }", "check.method", &["GET", "POST"]);
+        added("errors = 'S3CR3T'", "errors", &["openai", "google"]);
         added(
             "generate = { api = 'S3CR3T', path = '/', model = 'm' }",
             "generate.api",

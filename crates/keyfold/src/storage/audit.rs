@@ -1,12 +1,15 @@
 //! `audit_events` and `audit_writers`: rows are only added, and the head of the writer's chain moves with them.
 
 use std::fmt::Write as _;
+use std::ops::Range;
 use std::sync::LazyLock;
 
 use jiff::Timestamp;
 
-use super::Kind::{Integer, Text, Time};
-use super::{Connection, Database, Kind, Row, Statement, StorageError, Value, statement};
+use super::Kind::{Integer, Integers, Text, Texts, Time, Times};
+use super::{
+    Column, Connection, Database, Kind, Row, Statement, StorageError, Transaction, Value, statement,
+};
 
 /// A row of the log. Hashes and signatures are 64 hex digits.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +40,132 @@ pub(crate) struct AuditRow {
     pub(crate) hash: String,
     /// Set when the row was made anonymous; signs what is left of it.
     pub(crate) erased: Option<String>,
+}
+
+/// What a row tells, borrowed from wherever it stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Told<'a> {
+    pub(crate) at: Timestamp,
+    pub(crate) user: Option<&'a str>,
+    pub(crate) actor: &'a str,
+    pub(crate) action: &'a str,
+    pub(crate) provider: Option<&'a str>,
+    pub(crate) outcome: &'a str,
+    pub(crate) request_id: Option<&'a str>,
+    pub(crate) key_version: Option<i64>,
+    pub(crate) fingerprint: Option<&'a str>,
+    pub(crate) call_id: Option<&'a str>,
+    pub(crate) purpose: Option<&'a str>,
+    pub(crate) provider_status: Option<i64>,
+    pub(crate) duration_ms: Option<i64>,
+    pub(crate) address: Option<&'a str>,
+    pub(crate) note: Option<&'a str>,
+}
+
+impl AuditRow {
+    pub(crate) fn told(&self) -> Told<'_> {
+        Told {
+            at: self.at,
+            user: self.user.as_deref(),
+            actor: &self.actor,
+            action: &self.action,
+            provider: self.provider.as_deref(),
+            outcome: &self.outcome,
+            request_id: self.request_id.as_deref(),
+            key_version: self.key_version,
+            fingerprint: self.fingerprint.as_deref(),
+            call_id: self.call_id.as_deref(),
+            purpose: self.purpose.as_deref(),
+            provider_status: self.provider_status,
+            duration_ms: self.duration_ms,
+            address: self.address.as_deref(),
+            note: self.note.as_deref(),
+        }
+    }
+}
+
+/// Rows on their way into the log, one after the other in one chain. Column by column, so that a row costs no memory of
+/// its own.
+#[derive(Debug, Clone)]
+pub(crate) struct NewRows {
+    writer: i64,
+    first_seq: i64,
+    count: usize,
+    /// Those of [`INSERTED`], without the place in the chain.
+    columns: [Column; INSERTED.len() - (PLACE.end - PLACE.start)],
+}
+
+impl NewRows {
+    /// Rows of this writer that will stand after `last_seq`.
+    pub(crate) fn after(writer: i64, last_seq: i64) -> Self {
+        let columns = std::array::from_fn(|column| {
+            Column::new(INSERTED[if column < PLACE.start { column } else { column + PLACE.len() }])
+        });
+        Self { writer, first_seq: last_seq + 1, count: 0, columns }
+    }
+
+    pub(crate) fn push(&mut self, told: &Told<'_>, content_hash: &str, hash: &str) {
+        let [
+            at,
+            user,
+            actor,
+            action,
+            provider,
+            outcome,
+            request_id,
+            key_version,
+            fingerprint,
+            call_id,
+            purpose,
+            provider_status,
+            duration_ms,
+            address,
+            note,
+            content_hashes,
+            hashes,
+        ] = &mut self.columns;
+        at.push_time(told.at);
+        user.push_text(told.user);
+        actor.push_text(Some(told.actor));
+        action.push_text(Some(told.action));
+        provider.push_text(told.provider);
+        outcome.push_text(Some(told.outcome));
+        request_id.push_text(told.request_id);
+        key_version.push_integer(told.key_version);
+        fingerprint.push_text(told.fingerprint);
+        call_id.push_text(told.call_id);
+        purpose.push_text(told.purpose);
+        provider_status.push_integer(told.provider_status);
+        duration_ms.push_integer(told.duration_ms);
+        address.push_text(told.address);
+        note.push_text(told.note);
+        content_hashes.push_text(Some(content_hash));
+        hashes.push_text(Some(hash));
+        self.count += 1;
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.count
+    }
+
+    /// The rows as they stand in the log, with the ids that they got there.
+    pub(crate) fn with_ids(&self, ids: &[i64]) -> Result<Vec<AuditRow>, StorageError> {
+        let row = |(values, id): (Vec<Value>, &i64)| {
+            let erased = Value::Null;
+            read_row(&Row([Value::from(*id)].into_iter().chain(values).chain([erased]).collect()))
+        };
+        self.rows().zip(ids).map(row).collect()
+    }
+
+    /// The values of each row, as [`INSERT_BEGIN`] names them.
+    fn rows(&self) -> impl Iterator<Item = Vec<Value>> {
+        let mut columns: Vec<_> = self.columns.iter().map(Column::values).collect();
+        (self.first_seq..).take(self.count).map(move |seq| {
+            let mut values: Vec<Value> = columns.iter_mut().filter_map(Iterator::next).collect();
+            values.splice(PLACE.start..PLACE.start, [self.writer.into(), seq.into()]);
+            values
+        })
+    }
 }
 
 /// A writer: the signed head of its chain, and the signed place where the chain now begins.
@@ -83,10 +212,39 @@ const INSERTED: [Kind; 19] = [
     Time, Text, Text, Text, Text, Text, Text, Integer, Integer, Integer, Text, Text, Text, Integer, Integer,
     Text, Text, Text, Text,
 ];
+/// Writer and seq among them.
+const PLACE: Range<usize> = 7..9;
 const INSERT_BEGIN: &str = "INSERT INTO audit_events (at, user_id, actor, action, provider, outcome, \
      request_id, writer, seq, key_version, fingerprint, call_id, purpose, provider_status, duration_ms, address, \
      note, content_hash, hash) VALUES ";
 const INSERT_END: &str = " RETURNING id";
+
+/// Moves the head of a chain if it is still where it was, and only then adds rows: `unnest` gives them in the order of the
+/// columns, so their ids ascend.
+macro_rules! append {
+    ($end:literal) => {
+        concat!(
+            "WITH moved AS (UPDATE audit_writers SET last_seq = $3, last_hash = $4, last_at = $5, spooled = $6, \
+             last_signature = $7 WHERE id = $1 AND last_seq = $2 RETURNING id) \
+             INSERT INTO audit_events (at, user_id, actor, action, provider, outcome, request_id, writer, seq, \
+             key_version, fingerprint, call_id, purpose, provider_status, duration_ms, address, note, content_hash, \
+             hash) SELECT added.at, user_id, actor, action, provider, outcome, request_id, moved.id, $2 + place, \
+             key_version, fingerprint, call_id, purpose, provider_status, duration_ms, address, note, content_hash, \
+             hash FROM moved, unnest($8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, \
+             $24) WITH ORDINALITY AS added (at, user_id, actor, action, provider, outcome, request_id, key_version, \
+             fingerprint, call_id, purpose, provider_status, duration_ms, address, note, content_hash, hash, place)",
+            $end
+        )
+    };
+}
+const APPENDED: &[Kind] = &[
+    Integer, Integer, Integer, Text, Time, Integer, Text, Times, Texts, Texts, Texts, Texts, Texts, Texts,
+    Integers, Texts, Texts, Texts, Integers, Integers, Texts, Texts, Texts, Texts,
+];
+/// PostgreSQL only.
+const APPEND: Statement = statement(append!(""), APPENDED);
+/// PostgreSQL only.
+const APPEND_TELLING_IDS: Statement = statement(append!(" RETURNING id"), APPENDED);
 
 const LAST_WRITER: Statement = statement("SELECT COALESCE(MAX(id), 0) FROM audit_writers", &[]);
 const WRITER_COUNT: Statement =
@@ -136,53 +294,82 @@ fn insert_statement(rows: usize) -> Statement {
     statement(sql.leak(), INSERTED.repeat(rows).leak())
 }
 
-/// Adds these rows, in this order, and tells them their ids.
-pub(crate) async fn insert(connection: &impl Connection, rows: &mut [AuditRow]) -> Result<(), StorageError> {
-    static STATEMENTS: LazyLock<[Statement; 3]> = LazyLock::new(|| SIZES.map(insert_statement));
-    let mut rest = rows;
-    for (size, statement) in SIZES.iter().zip(STATEMENTS.iter()) {
-        while rest.len() >= *size {
-            let (now, later) = rest.split_at_mut(*size);
-            let values = now.iter().flat_map(values_of).collect();
-            let added = connection.query(statement, values).await?;
-            let mut ids = added.iter().map(|row| row.integer(0)).collect::<Result<Vec<_>, _>>()?;
-            if ids.len() != *size {
-                return Err(StorageError::Unexpected(format!(
-                    "{} audit rows were added, not {size}",
-                    ids.len()
-                )));
-            }
-            // They are given in the order of the rows, and may be told in any.
-            ids.sort_unstable();
-            now.iter_mut().zip(ids).for_each(|(row, id)| row.id = id);
-            rest = later;
+/// Adds rows to a chain and moves its head: both, or neither.
+///
+/// # Errors
+/// [`StorageError::Conflict`] if the head is no longer where the rows go on from.
+pub(crate) async fn append(database: &Database, rows: NewRows, head: &Writer) -> Result<(), StorageError> {
+    match database {
+        Database::Sqlite(_) => {
+            let transaction = database.begin().await?;
+            append_in(&transaction, rows, head).await?;
+            transaction.commit().await
+        }
+        Database::Postgres(_) => {
+            let count = rows.len();
+            let added = database.execute(&APPEND, appended_values(rows, head)).await?;
+            all_were_added(usize::try_from(added).unwrap_or(usize::MAX), count)
         }
     }
-    Ok(())
 }
 
-fn values_of(row: &AuditRow) -> [Value; INSERTED.len()] {
-    [
-        row.at.into(),
-        row.user.as_deref().into(),
-        row.actor.as_str().into(),
-        row.action.as_str().into(),
-        row.provider.as_deref().into(),
-        row.outcome.as_str().into(),
-        row.request_id.as_deref().into(),
-        row.writer.into(),
-        row.seq.into(),
-        row.key_version.into(),
-        row.fingerprint.as_deref().into(),
-        row.call_id.as_deref().into(),
-        row.purpose.as_deref().into(),
-        row.provider_status.into(),
-        row.duration_ms.into(),
-        row.address.as_deref().into(),
-        row.note.as_deref().into(),
-        row.content_hash.as_str().into(),
-        row.hash.as_str().into(),
-    ]
+/// The same in a transaction; says the ids of the rows, in their order.
+pub(crate) async fn append_in(
+    transaction: &Transaction,
+    rows: NewRows,
+    head: &Writer,
+) -> Result<Vec<i64>, StorageError> {
+    match transaction {
+        Transaction::Sqlite(_) => {
+            let ids = insert(transaction, &rows).await?;
+            advance(transaction, rows.first_seq - 1, head).await?;
+            Ok(ids)
+        }
+        Transaction::Postgres(_) => {
+            let count = rows.len();
+            let added = transaction.query(&APPEND_TELLING_IDS, appended_values(rows, head)).await?;
+            all_were_added(added.len(), count)?;
+            ids_of(&added)
+        }
+    }
+}
+
+fn appended_values(rows: NewRows, head: &Writer) -> Vec<Value> {
+    let mut values = head_values(rows.first_seq - 1, head);
+    values.extend(rows.columns.into_iter().map(Value::Column));
+    values
+}
+
+/// Without the head nothing is added.
+fn all_were_added(added: usize, count: usize) -> Result<(), StorageError> {
+    match added {
+        _ if added == count => Ok(()),
+        0 => Err(StorageError::Conflict),
+        _ => Err(StorageError::Unexpected(format!("{added} audit rows were added, not {count}"))),
+    }
+}
+
+/// They are given in the order of the rows, and may be told in any.
+fn ids_of(added: &[Row]) -> Result<Vec<i64>, StorageError> {
+    let mut ids = added.iter().map(|row| row.integer(0)).collect::<Result<Vec<_>, _>>()?;
+    ids.sort_unstable();
+    Ok(ids)
+}
+
+/// Adds these rows, in this order, and says their ids.
+pub(crate) async fn insert(connection: &impl Connection, rows: &NewRows) -> Result<Vec<i64>, StorageError> {
+    static STATEMENTS: LazyLock<[Statement; 3]> = LazyLock::new(|| SIZES.map(insert_statement));
+    let (mut values, mut left, mut ids) = (rows.rows(), rows.len(), Vec::with_capacity(rows.len()));
+    for (size, statement) in SIZES.iter().zip(STATEMENTS.iter()) {
+        while left >= *size {
+            let now = values.by_ref().take(*size).flatten().collect();
+            let added = connection.query(statement, now).await?;
+            all_were_added(added.len(), *size)?;
+            ids.append(&mut ids_of(&added)?);
+            left -= size;
+        }
+    }
+    Ok(ids)
 }
 
 /// The highest id of a writer that is there; 0 without any.
@@ -247,7 +434,12 @@ pub(crate) async fn advance(
     before_seq: i64,
     head: &Writer,
 ) -> Result<(), StorageError> {
-    let values = vec![
+    let moved = connection.execute(&ADVANCE, head_values(before_seq, head)).await?;
+    if moved == 1 { Ok(()) } else { Err(StorageError::Conflict) }
+}
+
+fn head_values(before_seq: i64, head: &Writer) -> Vec<Value> {
+    vec![
         head.id.into(),
         before_seq.into(),
         head.last_seq.into(),
@@ -255,8 +447,7 @@ pub(crate) async fn advance(
         head.last_at.into(),
         head.spooled.into(),
         head.last_signature.as_str().into(),
-    ];
-    if connection.execute(&ADVANCE, values).await? == 1 { Ok(()) } else { Err(StorageError::Conflict) }
+    ]
 }
 
 /// Makes partitions ahead, where there are any.

@@ -25,7 +25,7 @@ use std::time::Duration;
 
 pub(crate) use postgres::any_certificate;
 pub use postgres::{PoolState, PostgresAddress};
-pub(crate) use value::{Kind, Row, Value};
+pub(crate) use value::{Column, Kind, Row, Value};
 
 /// Why the database did not do what it was asked.
 #[derive(Debug, thiserror::Error)]

@@ -274,6 +274,9 @@ impl rusqlite::ToSql for Value {
             Self::Real(value) => (*value).into(),
             Self::Text(value) => value.as_str().into(),
             Self::Time(value) => time_as_text(*value).into(),
+            Self::Column(_) => {
+                return Err(rusqlite::Error::ToSqlConversionFailure("a column is no parameter".into()));
+            }
         })
     }
 }

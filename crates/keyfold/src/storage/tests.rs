@@ -41,6 +41,77 @@ mod suite {
         }
     }
 
+    pub(super) async fn rows_of_the_log_are_added_in_order_with_their_head_or_not_at_all(database: Database) {
+        let head = |last_seq| audit::Writer {
+            id: 7,
+            first_seq: 1,
+            first_previous: "before".into(),
+            first_signature: "first".into(),
+            last_seq,
+            last_hash: format!("hash {last_seq}"),
+            last_at: at(last_seq),
+            spooled: 3 * last_seq,
+            last_signature: "last".into(),
+        };
+        let rows_after = |last_seq, count| {
+            let mut rows = audit::NewRows::after(7, last_seq);
+            for seq in last_seq + 1..=last_seq + count {
+                rows.push(&told(seq), &format!("content {seq}"), &format!("hash {seq}"));
+            }
+            rows
+        };
+        audit::make_partitions(&database, at(0)).await.unwrap();
+        audit::insert_writer(&database, &head(0)).await.unwrap();
+        audit::append(&database, rows_after(0, 300), &head(300)).await.unwrap();
+        let transaction = database.begin().await.unwrap();
+        let ids = audit::append_in(&transaction, rows_after(300, 2), &head(302)).await.unwrap();
+        transaction.commit().await.unwrap();
+        assert_eq!(audit::writer(&database, 7).await.unwrap(), Some(head(302)));
+        // Somebody else was there before, by a statement or in a transaction.
+        let late = audit::append(&database, rows_after(300, 5), &head(305)).await;
+        assert!(matches!(late, Err(StorageError::Conflict)), "{late:?}");
+        let transaction = database.begin().await.unwrap();
+        let late = audit::append_in(&transaction, rows_after(301, 5), &head(306)).await;
+        assert!(matches!(late, Err(StorageError::Conflict)), "{late:?}");
+        drop(transaction);
+
+        let found = audit::chains(&database, (i64::MIN, i64::MIN), 1000).await.unwrap();
+        let found: Vec<_> = found.iter().map(|row| audit::read_row(row).unwrap()).collect();
+        assert_eq!(found.len(), 302);
+        assert!(found.is_sorted_by(|one, next| one.id < next.id), "ids ascend with seq");
+        assert_eq!([found[300].id, found[301].id], *ids);
+        for (row, seq) in found.iter().zip(1..) {
+            assert_eq!((row.writer, row.seq, row.told()), (7, seq, told(seq)));
+            let hashes = (format!("content {seq}"), format!("hash {seq}"), None);
+            assert_eq!((row.content_hash.clone(), row.hash.clone(), row.erased.clone()), hashes);
+        }
+        let given = rows_after(300, 2).with_ids(&ids).unwrap();
+        assert_eq!(given, found[300..]);
+    }
+
+    /// Every other row has as little as a row may have.
+    fn told(seq: i64) -> audit::Told<'static> {
+        let text = (seq % 2 == 0).then_some("\u{e9}, {NULL} \"\\ \n");
+        let number = text.map(|_| i64::MIN + seq);
+        audit::Told {
+            at: at(seq),
+            user: text,
+            actor: "",
+            action: "key.opened",
+            provider: text,
+            outcome: "ok",
+            request_id: text,
+            key_version: number,
+            fingerprint: text,
+            call_id: text,
+            purpose: text.map(|_| ""),
+            provider_status: number,
+            duration_ms: number,
+            address: text,
+            note: text,
+        }
+    }
+
     pub(super) async fn the_operators_queries_work_as_documented(database: Database) {
         const JOINED: Statement = statement(
             "SELECT user_id, provider, key FROM api_keys JOIN onboarding_sessions ON api_keys.session_id = onboarding_sessions.id",
@@ -527,6 +598,7 @@ macro_rules! suite {
     ($empty:ident) => {
         on! { $empty:
             every_statement_is_understood
+            rows_of_the_log_are_added_in_order_with_their_head_or_not_at_all
             the_operators_queries_work_as_documented
             a_session_is_made_once_and_keeps_its_data_key
             odd_user_ids_are_different_users

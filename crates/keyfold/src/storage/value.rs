@@ -13,6 +13,10 @@ pub(crate) enum Kind {
     Real,
     Text,
     Time,
+    /// A [`Column`] of such values. PostgreSQL only.
+    Integers,
+    Texts,
+    Times,
 }
 
 /// A parameter or a column.
@@ -24,6 +28,75 @@ pub(crate) enum Value {
     Text(String),
     /// UTC, microseconds.
     Time(Timestamp),
+    /// The values of many rows.
+    Column(Column),
+}
+
+/// The values of many rows in one column, of one kind. They stand in the form in which PostgreSQL takes the elements of an
+/// array, so that nothing is made anew for each: the length (32 bits, big endian; -1 for nothing) and the value.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Column {
+    kind: Kind,
+    pub(super) count: i32,
+    pub(super) has_nothing: bool,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// PostgreSQL counts microseconds from the beginning of 2000.
+const EPOCH_OF_POSTGRESQL: i64 = 946_684_800_000_000;
+
+impl Column {
+    /// A column of values of this kind, which is that of one of them.
+    pub(crate) fn new(kind: Kind) -> Self {
+        Self { kind, count: 0, has_nothing: false, bytes: vec![] }
+    }
+
+    pub(crate) fn push_text(&mut self, text: Option<&str>) {
+        self.push(text.map(str::as_bytes));
+    }
+
+    pub(crate) fn push_integer(&mut self, integer: Option<i64>) {
+        self.push(integer.map(i64::to_be_bytes).as_ref().map(<[u8; 8]>::as_slice));
+    }
+
+    pub(crate) fn push_time(&mut self, time: Timestamp) {
+        self.push_integer(Some(time.as_microsecond() - EPOCH_OF_POSTGRESQL));
+    }
+
+    fn push(&mut self, value: Option<&[u8]>) {
+        self.count += 1;
+        // No text of a row is as long as that.
+        match value.and_then(|value| Some((i32::try_from(value.len()).ok()?, value))) {
+            Some((length, value)) => {
+                self.bytes.extend_from_slice(&length.to_be_bytes());
+                self.bytes.extend_from_slice(value);
+            }
+            None => {
+                self.has_nothing = true;
+                self.bytes.extend_from_slice(&(-1_i32).to_be_bytes());
+            }
+        }
+    }
+
+    /// The values one by one.
+    pub(crate) fn values(&self) -> impl Iterator<Item = Value> {
+        let mut rest = self.bytes.as_slice();
+        std::iter::from_fn(move || {
+            let (length, after) = rest.split_first_chunk::<4>()?;
+            let Ok(length) = usize::try_from(i32::from_be_bytes(*length)) else {
+                rest = after;
+                return Some(Value::Null);
+            };
+            let (value, after) = after.split_at_checked(length)?;
+            rest = after;
+            let integer = || value.try_into().map(i64::from_be_bytes).ok();
+            Some(match self.kind {
+                Kind::Integer => integer()?.into(),
+                Kind::Time => Timestamp::from_microsecond(integer()? + EPOCH_OF_POSTGRESQL).ok()?.into(),
+                _ => str::from_utf8(value).ok()?.into(),
+            })
+        })
+    }
 }
 
 impl From<i64> for Value {
@@ -123,6 +196,7 @@ fn unexpected(wanted: &str, column: usize, found: Option<&Value>) -> StorageErro
         Some(Value::Real(_)) => "a number",
         Some(Value::Text(_)) => "a text",
         Some(Value::Time(_)) => "a time",
+        Some(Value::Column(_)) => "a column",
     };
     StorageError::Unexpected(format!("column {column} should be {wanted} and is {found}"))
 }

@@ -9,7 +9,8 @@ use super::*;
 use crate::audit::chain::NOTHING_BEFORE;
 use crate::audit::export::AuditLog;
 use crate::clock::ManualClock;
-use crate::storage::{Connection, statement};
+use crate::storage::audit::NewRows;
+use crate::storage::{Connection, Transaction, statement};
 
 /// What is found of an edit: kind, writer and place of each finding.
 type Found<'a> = Vec<(&'a str, i64, Option<i64>)>;
@@ -91,7 +92,7 @@ impl Log {
             let mut row = row(writer, before + 1);
             row.content_hash = key().content_hash(&row);
             row.hash = key().hash(&row, &head.last_hash);
-            storage::audit::insert(&transaction, std::slice::from_mut(&mut row)).await.unwrap();
+            add(&transaction, std::slice::from_ref(&row)).await;
             (head.last_seq, head.last_at) = (row.seq, row.at);
             head.last_hash = row.hash;
             head.last_signature = key().last_signature(&head);
@@ -184,6 +185,15 @@ fn row(writer: i64, seq: i64) -> AuditRow {
         hash: String::new(),
         erased: None,
     }
+}
+
+/// Adds rows that stand one after the other, and leaves the head.
+async fn add(transaction: &Transaction, rows: &[AuditRow]) {
+    let mut new = NewRows::after(rows[0].writer, rows[0].seq - 1);
+    for row in rows {
+        new.push(&row.told(), &row.content_hash, &row.hash);
+    }
+    storage::audit::insert(transaction, &new).await.unwrap();
 }
 
 mod suite {
@@ -643,7 +653,7 @@ mod suite {
             rows.push(row);
         }
         let transaction = log.database.begin().await.unwrap();
-        storage::audit::insert(&transaction, &mut rows).await.unwrap();
+        add(&transaction, &rows).await;
         transaction.commit().await.unwrap();
         (head.last_seq, head.last_at) = (9500, rows[0].at);
         head.last_signature = key().last_signature(&head);

@@ -15,7 +15,7 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use tokio::time::Instant;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
+use tokio_postgres::types::{IsNull, Kind as PostgresKind, ToSql, Type, to_sql_checked};
 
 pub use address::PostgresAddress;
 pub(super) use pool::MOST_CONNECTIONS;
@@ -227,6 +227,9 @@ fn types(statement: &Statement) -> Vec<Type> {
         Kind::Real => Type::FLOAT8,
         Kind::Text => Type::TEXT,
         Kind::Time => Type::TIMESTAMP,
+        Kind::Integers => Type::INT8_ARRAY,
+        Kind::Texts => Type::TEXT_ARRAY,
+        Kind::Times => Type::TIMESTAMP_ARRAY,
     };
     statement.parameters.iter().map(of).collect()
 }
@@ -248,11 +251,28 @@ impl ToSql for Value {
             Self::Text(value) => value.to_sql(ty, out),
             // The columns have no time zone: UTC, as everywhere.
             Self::Time(value) => value.to_zoned(TimeZone::UTC).datetime().to_sql(ty, out),
+            Self::Column(column) => {
+                let PostgresKind::Array(of) = ty.kind() else { return Err("a column is an array".into()) };
+                // One dimension, whose first element has the number 1.
+                for header in [1, i32::from(column.has_nothing)] {
+                    out.extend_from_slice(&header.to_be_bytes());
+                }
+                out.extend_from_slice(&of.oid().to_be_bytes());
+                for header in [column.count, 1] {
+                    out.extend_from_slice(&header.to_be_bytes());
+                }
+                out.extend_from_slice(&column.bytes);
+                Ok(IsNull::No)
+            }
         }
     }
 
     fn accepts(ty: &Type) -> bool {
-        [Type::INT8, Type::FLOAT8, Type::TEXT, Type::TIMESTAMP].contains(ty)
+        let of = match ty.kind() {
+            PostgresKind::Array(of) => of,
+            _ => ty,
+        };
+        [Type::INT8, Type::FLOAT8, Type::TEXT, Type::TIMESTAMP].contains(of)
     }
 
     to_sql_checked!();

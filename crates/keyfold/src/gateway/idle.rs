@@ -1,0 +1,82 @@
+//! Connections that wait for their next request. They belong to a provider, never to a user: what a connection was used
+//! for is over and read to its end before it comes here.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use super::connection::ProviderStream;
+
+/// How long a connection waits; shorter than any provider closes it.
+const LONGEST: Duration = Duration::from_secs(30);
+/// Threads of different numbers take from different places, so that they do not wait for each other.
+const PLACES: usize = 8;
+/// The most in one place.
+const MOST: usize = 256;
+
+/// A provider's idle connections.
+#[derive(Default)]
+pub(crate) struct IdleConnections {
+    places: [Mutex<VecDeque<Idle>>; PLACES],
+}
+
+struct Idle {
+    stream: ProviderStream,
+    since: Instant,
+}
+
+impl IdleConnections {
+    /// The one that was used last, if it still stands.
+    pub(crate) async fn take(&self) -> Option<ProviderStream> {
+        poll_fn(|context| {
+            loop {
+                let Some(idle) = self.take_any() else { return Poll::Ready(None) };
+                let mut stream = idle.stream;
+                if idle.since.elapsed() < LONGEST && stream.is_quiet(context) {
+                    return Poll::Ready(Some(stream));
+                }
+            }
+        })
+        .await
+    }
+
+    fn take_any(&self) -> Option<Idle> {
+        let own = own_place();
+        (0..PLACES).find_map(|next| self.place((own + next) % PLACES).pop_back())
+    }
+
+    pub(crate) fn put(&self, stream: ProviderStream) {
+        let since = Instant::now();
+        let mut place = self.place(own_place());
+        let gone = if place.len() >= MOST { place.pop_front() } else { None };
+        place.push_back(Idle { stream, since });
+        drop(place);
+        // Closing is a system call, which nobody else is to wait for.
+        drop(gone);
+    }
+
+    /// Closes those that have waited for too long.
+    pub(crate) fn close_old(&self) {
+        for place in &self.places {
+            let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
+            let old = place.iter().take_while(|idle| idle.since.elapsed() >= LONGEST).count();
+            let gone: Vec<Idle> = place.drain(..old).collect();
+            drop(place);
+            drop(gone);
+        }
+    }
+
+    fn place(&self, index: usize) -> std::sync::MutexGuard<'_, VecDeque<Idle>> {
+        self.places[index].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn own_place() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local!(static OWN: Cell<usize> = Cell::new(NEXT.fetch_add(1, Ordering::Relaxed) % PLACES));
+    OWN.with(Cell::get)
+}
