@@ -57,7 +57,9 @@ fn all_cpus() -> Vec<usize> {
 pub(crate) fn hold_to(root: u32, cpus: &[usize]) {
     all_cpus();
     let mut set = CpuSet::new();
-    cpus.iter().for_each(|cpu| set.set(*cpu));
+    for cpu in cpus {
+        set.set(*cpu);
+    }
     let root = if root == 0 { std::process::id() } else { root };
     for process in tree(root) {
         for thread in numbers_in(&format!("/proc/{process}/task")) {

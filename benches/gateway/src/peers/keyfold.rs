@@ -4,7 +4,6 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read as _};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
 use std::process::Stdio;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -134,16 +133,12 @@ impl Deployment {
                 address,
                 path: "/gateway/openai/v1/chat/completions".into(),
                 headers: vec![],
-                users: self.users_file(people),
+                users: people.file(KEYFOLD, &people.signed_tokens),
             },
             id: Some(process.id()),
             metrics: Some(metrics),
             _process: Some(Rc::new(process)),
         }
-    }
-
-    fn users_file(&self, people: &People) -> PathBuf {
-        people.file(KEYFOLD, &people.signed_tokens)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Gateways of others, if the environment names their programs. They put one key into every request and know no users, so
 //! their job is the smaller one.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::rc::Rc;
 
@@ -21,7 +22,7 @@ pub(super) fn start(place: &Place<'_>) -> Vec<Peer> {
     litellm.into_iter().chain(portkey.map(|program| start_portkey(place, program))).collect()
 }
 
-fn start_litellm(place: &Place<'_>, program: &std::ffi::OsStr) -> Peer {
+fn start_litellm(place: &Place<'_>, program: &Path) -> Peer {
     let (port, key, base) = (unused_port(), &place.people.keys[0], place.base_url());
     let settings = place.folder.join("litellm.yaml");
     let text = format!(
@@ -29,7 +30,7 @@ fn start_litellm(place: &Place<'_>, program: &std::ffi::OsStr) -> Peer {
          litellm_settings: {{ telemetry: false, num_retries: 0 }}\ngeneral_settings: {{ master_key: \"{LITELLM_KEY}\" }}\n"
     );
     std::fs::write(&settings, text).unwrap();
-    let mut command = Process::command(program, &place.layout.measured());
+    let mut command = Process::command(program.as_os_str(), &place.layout.measured());
     command.arg("--config").arg(settings).args(["--host", "127.0.0.1", "--port", &port.to_string()]);
     command.args(["--num_workers", &place.layout.measured().len().to_string(), "--telemetry", "False"]);
     command
@@ -41,9 +42,9 @@ fn start_litellm(place: &Place<'_>, program: &std::ffi::OsStr) -> Peer {
     started(LITELLM, place, command, target)
 }
 
-fn start_portkey(place: &Place<'_>, program: &std::ffi::OsStr) -> Peer {
+fn start_portkey(place: &Place<'_>, program: &Path) -> Peer {
     let port = unused_port();
-    let mut command = Process::command(program, &place.layout.measured());
+    let mut command = Process::command(program.as_os_str(), &place.layout.measured());
     command.arg(format!("--port={port}")).arg("--headless").env("NODE_ENV", "production");
     let headers = vec![
         "x-portkey-provider: openai".to_owned(),
