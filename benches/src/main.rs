@@ -6,6 +6,7 @@
 #![expect(clippy::print_stdout, reason = "it prints a report")]
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark that cannot run should stop")]
 
+mod answers;
 mod audit;
 mod key_opening;
 mod look_up;
@@ -30,6 +31,9 @@ async fn main() {
     }
     if wanted("rewrap") {
         rewrap::measure().await;
+    }
+    if wanted("answers") {
+        answers::measure();
     }
     if wanted("limit") {
         rate_limit::measure().await;

@@ -24,7 +24,7 @@ use crate::middleware::security_headers::security_headers;
 use crate::problem::{Problem, ProblemBody};
 use crate::routes::{
     account, audit, config, frontend_env, gateway, generate, health, keys, onboarding, openapi, providers,
-    research, service, webhooks,
+    research, service, usage, webhooks,
 };
 use crate::web;
 
@@ -54,6 +54,7 @@ fn api() -> OpenApiRouter<App> {
         .routes(routes!(research::research))
         .routes(routes!(account::remove))
         .routes(routes!(audit::list))
+        .routes(routes!(usage::of_user))
         .routes(routes!(webhooks::clerk))
         .routes(routes!(service::keys))
         .routes(routes!(service::key))

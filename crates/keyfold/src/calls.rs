@@ -11,11 +11,13 @@ use crate::audit::{Outcome, Purpose, UseRecord};
 use crate::auth::AuthenticatedUser;
 use crate::error::Error;
 use crate::figures::{Call, CallKind, CallOutcome};
-use crate::keys::{KeyTicket, OpenedKey};
-use crate::provider::generate::{self, Generated, Part, Prompt, check_model_name};
+use crate::keys::{KeyTicket, Keys, OpenedKey};
+use crate::provider::generate::{self, Generated, Part, Prompt, Usage, check_model_name};
 use crate::provider::http::CallError;
 use crate::provider::key_shape::looks_like_a_key;
-use crate::provider::{Generate, Provider, Verdict, research};
+use crate::provider::{Generate, Provider, ProviderId, Verdict, research};
+use crate::usage::TokenCounts;
+use crate::user::UserId;
 
 /// Refusals that do not say whether it is the key or the request.
 pub(crate) const MAY_BE_THE_KEYS_FAULT: [StatusCode; 3] =
@@ -35,9 +37,11 @@ impl Keyfold {
         let (provider, how) = self.generating(provider, prompt)?;
         let (key, mut ticket) = self.open_key_for(user, &provider, prompt).await?.into_parts();
         let call = self.keys().figures.call(provider.id.as_str(), CallKind::Generate);
+        let usage = self.usage_of_call(user, &provider);
         let answered = generate::whole(&self.keys().http, &provider, &how, &key, prompt).await;
         drop(key);
         count(call, &answered);
+        usage.ended(answered.as_ref().map(|answer| counts_of(&answer.model, answer.usage)));
         record(ticket.take_call(), &answered);
         ticket.note(answered).await
     }
@@ -54,6 +58,7 @@ impl Keyfold {
         let mut recorded = ticket.take_call();
         let http = Arc::clone(&self.keys().http);
         let call = self.keys().figures.call(provider.id.as_str(), CallKind::Generate);
+        let mut usage = Some(self.usage_of_call(user, &provider));
         let begun = generate::streamed(http, &provider, &how, key, prompt).await;
         let mut call = if begun.is_ok() {
             call.answered();
@@ -61,6 +66,9 @@ impl Keyfold {
         } else {
             count(call, &begun);
             record(recorded.take(), &begun);
+            if let Some(usage) = usage.take() {
+                usage.ended(Err(()));
+            }
             None
         };
         let parts = ticket.note_failure(begun).await?;
@@ -73,6 +81,9 @@ impl Keyfold {
                     call.ended(outcome_of(&part));
                 }
                 record(recorded.take(), &part);
+                if let Some(usage) = usage.take() {
+                    usage.ended(part.as_ref().map(Part::counts));
+                }
             }
             let succeeded = if part.is_ok() { ticket.take() } else { None };
             let part = part.map_err(|error| error_of(&provider, error));
@@ -95,11 +106,18 @@ impl Keyfold {
         let provider = self.keys().provider(research::PROVIDER)?;
         let (key, mut ticket) = self.open_key(user, &provider).await?.into_parts();
         let call = self.keys().figures.call(provider.id.as_str(), CallKind::Research);
+        let usage = self.usage_of_call(user, &provider);
         let answered = research::search(&self.keys().http, &provider, &key, query, results).await;
         drop(key);
         count(call, &answered);
+        usage.ended(answered.as_ref().map(|_| TokenCounts::default()));
         record(ticket.take_call(), &answered);
         ticket.note(answered).await
+    }
+
+    fn usage_of_call(&self, user: &AuthenticatedUser, provider: &Provider) -> CallUsage {
+        let (keys, user, provider) = (Arc::clone(self.keys()), user.user().clone(), provider.id.clone());
+        CallUsage { keys, user, provider, has_ended: false }
     }
 
     async fn open_key(&self, user: &AuthenticatedUser, provider: &Arc<Provider>) -> Result<OpenedKey, Error> {
@@ -148,6 +166,47 @@ impl Keyfold {
             .map(|provider| provider.id.to_string())
             .collect()
     }
+}
+
+/// Counts a call in its user's usage: when it ends, or when it is given up.
+struct CallUsage {
+    keys: Arc<Keys>,
+    user: UserId,
+    provider: ProviderId,
+    has_ended: bool,
+}
+
+impl CallUsage {
+    fn ended<E>(mut self, counts: Result<TokenCounts, E>) {
+        self.has_ended = true;
+        let is_error = counts.is_err();
+        self.record(&counts.unwrap_or_default(), is_error);
+    }
+
+    fn record(&self, counts: &TokenCounts, is_error: bool) {
+        self.keys.usage.record(self.keys.clock.now(), &self.user, &self.provider, counts, is_error);
+    }
+}
+
+impl Drop for CallUsage {
+    fn drop(&mut self) {
+        if !self.has_ended {
+            self.record(&TokenCounts::default(), false);
+        }
+    }
+}
+
+impl Part {
+    fn counts(&self) -> TokenCounts {
+        match self {
+            Self::Text(_) => TokenCounts::default(),
+            Self::Done { model, usage } => counts_of(model, *usage),
+        }
+    }
+}
+
+fn counts_of(model: &str, usage: Usage) -> TokenCounts {
+    TokenCounts { model: Some(model.to_owned()), input: usage.input_tokens, output: usage.output_tokens }
 }
 
 /// Counts a call that is over.

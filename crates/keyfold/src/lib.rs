@@ -74,6 +74,7 @@ pub use storage::keys::LOOK_UP;
 pub use storage::master_keys::{BATCH as REWRAPPED_AT_ONCE, rewrap_sql};
 #[doc(hidden)]
 pub use usage::{AnswerReader, TokenCounts};
+pub use usage::{DayOfUsage, UsageFigures};
 
 use account::{Account, IssuerMessages};
 use audit::{Action, Audit, AuditLog, AuditParts, EntryPage, Event, Outcome};
@@ -357,6 +358,18 @@ impl Keyfold {
         }
     }
 
+    /// What the calls of a user whose identity was checked came to in so many days, today included, the newest first.
+    pub async fn usage_of(&self, user: &AuthenticatedUser, days: u16) -> Result<Vec<DayOfUsage>, Error> {
+        self.admit(user).await?;
+        let (keys, now) = (&self.keys, self.keys.clock.now());
+        Ok(keys.usage.of_user(&keys.database, user.user(), now, days).await?)
+    }
+
+    /// Waits until so many usage figures wait for the database that they should be flushed at once.
+    pub async fn much_usage_waits(&self) {
+        self.keys.usage.many_wait().await;
+    }
+
     /// Opens the files anew that the audit log is also written to: they may have been moved away.
     pub fn reopen_audit_files(&self) {
         self.keys.audit.sinks().reopen();
@@ -494,9 +507,10 @@ impl Keyfold {
         master_keys::still_fits(&self.keys.ring, &self.keys.database).await
     }
 
-    /// Writes down what was only noted so far: when keys were last used.
+    /// Writes down what was only noted so far: when keys were last used, and what calls came to.
     pub async fn flush(&self) {
         self.keys.flush().await;
+        self.keys.flush_usage().await;
         self.service_tokens.flush().await;
         self.gateway.close_old_connections();
     }

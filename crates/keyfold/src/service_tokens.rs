@@ -2,13 +2,16 @@
 //! released for them.
 //!
 //! Only a token's hash is stored, and what it may do is signed, so that nobody makes or widens a token by writing
-//! to the database. Whether a token still counts is asked of the database at every use: a revocation counts at once,
-//! on every replica.
+//! to the database. A token that was looked up counts for as long as it is known that nothing about tokens changed since
+//! (`storage::changes`), so a revocation counts at once on every replica, and where that cannot be known, the database
+//! is asked at every use.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
@@ -24,9 +27,11 @@ use crate::clock::{Random, random_bytes};
 use crate::error::Error;
 use crate::keys::Keys;
 use crate::provider::{Provider, ProviderId};
+use crate::recent::RecentMap;
 use crate::requester::{Actor, Requester};
 use crate::root_keys;
 use crate::secret::{ApiKey, SERVICE_TOKEN_PREFIX};
+use crate::storage::changes::{SERVICE_TOKENS, Stamp};
 use crate::storage::service_tokens::{GrantRow, ServiceTokenRow};
 use crate::storage::{self, StorageError};
 use crate::user::UserId;
@@ -46,6 +51,11 @@ const CHECKSUM_LEN: usize = 5;
 const SIGNING_KEY: &str = "service_token_key";
 /// The time of last use is written at most so often, per token and process.
 const NOTE_EVERY: SignedDuration = SignedDuration::from_mins(1);
+
+/// Services are few.
+const MOST_REMEMBERED: usize = 10_000;
+/// A floor under all else, as for users' keys.
+const REMEMBERED_FOR: Duration = Duration::from_secs(60);
 
 /// What a token may be used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -127,8 +137,10 @@ fn checksum(secret: &[u8; SECRET_LEN]) -> [u8; CHECKSUM_LEN] {
     checksum
 }
 
-fn hash(token: &str) -> String {
-    HEXLOWER.encode(digest(&SHA256, token.as_bytes()).as_ref())
+fn hash(token: &str) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
+    hash
 }
 
 /// A token that is to be made.
@@ -238,15 +250,35 @@ impl From<StorageError> for ServiceRefusal {
 /// A backend service whose token was checked.
 #[derive(Debug, Clone)]
 pub struct AuthenticatedService {
-    token_id: i64,
     requester: Requester,
+    grant: Arc<Grant>,
+}
+
+/// What a token allows.
+#[derive(Debug)]
+struct Grant {
+    token_id: i64,
     name: Arc<str>,
     scopes: Vec<Scope>,
     users: Option<BTreeSet<String>>,
     providers: Option<BTreeSet<String>>,
+    expires_at: Option<Timestamp>,
+}
+
+/// A token that counted when it was last looked up.
+struct Remembered {
+    grant: Arc<Grant>,
+    stamp: Stamp,
+    read_at: Instant,
+    /// When its use was last noted, in microseconds (Unix time).
+    noted_at: AtomicI64,
 }
 
 impl AuthenticatedService {
+    fn of(grant: Arc<Grant>) -> Self {
+        Self { requester: Requester::new(Actor::Service(Arc::clone(&grant.name))), grant }
+    }
+
     /// The same service, in this request.
     #[must_use]
     pub fn in_request(mut self, request_id: impl Into<Arc<str>>, address: Option<IpAddr>) -> Self {
@@ -256,12 +288,12 @@ impl AuthenticatedService {
 
     /// The id of its token.
     pub fn token_id(&self) -> i64 {
-        self.token_id
+        self.grant.token_id
     }
 
     /// The name of its token.
     pub fn name(&self) -> &Arc<str> {
-        &self.name
+        &self.grant.name
     }
 
     /// Who asks, and in which request.
@@ -274,12 +306,12 @@ impl AuthenticatedService {
     /// # Errors
     /// [`Error::Forbidden`] with what it is for.
     pub fn may(&self, scope: Scope) -> Result<(), Error> {
-        if self.scopes.contains(&scope) {
+        if self.grant.scopes.contains(&scope) {
             return Ok(());
         }
         Err(Error::Forbidden(format!(
             "This service token is for {}, not for {scope}. Make one with `keyfold token create NAME --scope {scope}`.",
-            join(&self.scopes)
+            join(&self.grant.scopes)
         )))
     }
 
@@ -288,7 +320,7 @@ impl AuthenticatedService {
     /// # Errors
     /// [`Error::Forbidden`].
     pub fn may_act_for(&self, user: &UserId, provider: Option<&ProviderId>) -> Result<(), Error> {
-        if self.users.as_ref().is_some_and(|users| !users.contains(user.as_str())) {
+        if self.grant.users.as_ref().is_some_and(|users| !users.contains(user.as_str())) {
             return Err(Error::Forbidden(
                 "This service token is limited to other users. Make one with `keyfold token create … --user ID` for this one.".into(),
             ));
@@ -302,7 +334,7 @@ impl AuthenticatedService {
     }
 
     fn allows_provider(&self, provider: &ProviderId) -> bool {
-        self.providers.as_ref().is_none_or(|providers| providers.contains(provider.as_str()))
+        self.grant.providers.as_ref().is_none_or(|providers| providers.contains(provider.as_str()))
     }
 }
 
@@ -327,6 +359,8 @@ pub struct ServiceTokens {
     keys: Arc<Keys>,
     /// Read, or made, when it is first needed.
     signing_key: OnceCell<hmac::Key>,
+    /// Those that were looked up lately; they count while it is known that nothing about tokens changed.
+    remembered: RecentMap<[u8; 32], Arc<Remembered>>,
     uses: Mutex<HashMap<i64, Use>>,
 }
 
@@ -338,7 +372,12 @@ struct Use {
 
 impl ServiceTokens {
     pub(crate) fn new(keys: Arc<Keys>) -> Self {
-        Self { keys, signing_key: OnceCell::new(), uses: Mutex::default() }
+        Self {
+            keys,
+            signing_key: OnceCell::new(),
+            remembered: RecentMap::new(MOST_REMEMBERED),
+            uses: Mutex::default(),
+        }
     }
 
     /// Makes a token. Its plain text is returned here and never again.
@@ -414,7 +453,12 @@ impl ServiceTokens {
         }
         let note = json!({ "id": found.id, "name": found.granted.name });
         let revoked = self.by_operator(Action::TokenRevoked).with_note(note.to_string());
-        self.keys.audit.commit(transaction, vec![revoked]).await?;
+        let committed = self.keys.audit.commit(transaction, vec![revoked]).await;
+        // Whatever became of it.
+        if let Some(changes) = self.keys.database.changes() {
+            changes.announce(SERVICE_TOKENS);
+        }
+        committed?;
         Ok((record, Revocation::Revoked))
     }
 
@@ -425,9 +469,17 @@ impl ServiceTokens {
             return Err(ServiceRefusal::Malformed);
         }
         let hash = hash(text);
-        let row = storage::service_tokens::find(&self.keys.database, &hash).await?;
+        if let Some(grant) = self.recall(&hash) {
+            return Ok(AuthenticatedService::of(grant));
+        }
+        // Taken before the row is read, so that no change after it goes unnoticed.
+        let stamp = self.keys.database.changes().map(|changes| changes.stamp_of(SERVICE_TOKENS));
+        let written = HEXLOWER.encode(&hash);
+        let row = storage::service_tokens::find(&self.keys.database, &written).await?;
         let row = row
-            .filter(|row| verify_slices_are_equal(row.granted.token_hash.as_bytes(), hash.as_bytes()).is_ok())
+            .filter(|row| {
+                verify_slices_are_equal(row.granted.token_hash.as_bytes(), written.as_bytes()).is_ok()
+            })
             .ok_or(ServiceRefusal::Unknown)?;
         let record = self.record(&row).await?;
         match record.standing {
@@ -443,15 +495,42 @@ impl ServiceTokens {
             }
         }
         self.note_use(row.id);
-        let name: Arc<str> = record.name.into();
-        Ok(AuthenticatedService {
+        let grant = Arc::new(Grant {
             token_id: row.id,
-            requester: Requester::new(Actor::Service(Arc::clone(&name))),
-            name,
+            name: record.name.into(),
             scopes: record.scopes,
             users: record.users.map(|users| users.into_iter().collect()),
             providers: record.providers.map(|providers| providers.into_iter().collect()),
-        })
+            expires_at: record.expires_at,
+        });
+        if let Some(stamp) = stamp {
+            let noted_at = AtomicI64::new(self.keys.clock.now().as_microsecond());
+            let (grant, read_at) = (Arc::clone(&grant), Instant::now());
+            self.remembered.insert(hash, Arc::new(Remembered { grant, stamp, read_at, noted_at }));
+        }
+        Ok(AuthenticatedService::of(grant))
+    }
+
+    /// What this token allows, if it was looked up lately and nothing about tokens changed since.
+    fn recall(&self, hash: &[u8; 32]) -> Option<Arc<Grant>> {
+        let changes = self.keys.database.changes()?;
+        let remembered = self.remembered.get(hash, Arc::clone)?;
+        let now = self.keys.clock.now();
+        let Remembered { grant, stamp, read_at, noted_at } = &*remembered;
+        let counts = changes.is_current(*stamp)
+            && read_at.elapsed() < REMEMBERED_FOR
+            && grant.expires_at.is_none_or(|end| now < end);
+        if !counts {
+            return None;
+        }
+        let now = now.as_microsecond();
+        let noted = noted_at.load(Ordering::Relaxed);
+        if now.abs_diff(noted) >= NOTE_EVERY.unsigned_abs().as_secs() * 1_000_000
+            && noted_at.compare_exchange(noted, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        {
+            self.note_use(grant.token_id);
+        }
+        Some(Arc::clone(grant))
     }
 
     /// Releases the user's key for `provider`, or all keys that the token is for; the release is in the audit log
@@ -592,7 +671,7 @@ impl ServiceTokens {
         }
         Ok(GrantRow {
             name: new.name.clone(),
-            token_hash: hash(token.expose()),
+            token_hash: HEXLOWER.encode(&hash(token.expose())),
             scopes: scopes.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join(" "),
             users: (!users.is_empty()).then(|| json!(users).to_string()),
             providers: (!providers.is_empty()).then(|| json!(providers).to_string()),

@@ -211,6 +211,7 @@ async fn flush_regularly(keyfold: Keyfold, stopped: watch::Receiver<bool>) {
     loop {
         tokio::select! {
             _ = ticks.tick() => keyfold.flush().await,
+            () = keyfold.much_usage_waits() => keyfold.flush().await,
             _ = wipes.tick() => keyfold.wipe_expired_versions().await,
             () = &mut stopped => return,
         }

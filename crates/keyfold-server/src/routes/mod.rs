@@ -14,4 +14,5 @@ pub(crate) mod openapi;
 pub(crate) mod providers;
 pub(crate) mod research;
 pub(crate) mod service;
+pub(crate) mod usage;
 pub(crate) mod webhooks;

@@ -26,6 +26,7 @@ mod research;
 mod router;
 mod serve;
 mod service;
+mod usage;
 mod users;
 mod web;
 mod webhooks;

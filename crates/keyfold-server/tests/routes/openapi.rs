@@ -15,7 +15,7 @@ const PUBLIC: [&str; 3] = ["GET /api/config", "GET /healthz", "GET /readyz"];
 const WEBHOOK: &str = "POST /webhooks/clerk";
 
 /// Every call of the contract that local mode has.
-const CALLS: [&str; 38] = [
+const CALLS: [&str; 39] = [
     "GET /healthz",
     "GET /readyz",
     "GET /api/config",
@@ -31,6 +31,7 @@ const CALLS: [&str; 38] = [
     "GET /api/service/users/{user_id}/keys/{provider}",
     "DELETE /api/me",
     "GET /api/audit",
+    "GET /api/usage",
     "POST /webhooks/clerk",
     "POST /api/frontend-env/update",
     "GET /api/onboarding/init",

@@ -5,8 +5,8 @@
 //!
 //! A use is a line in the spool (`spool.rs`) first, which costs a microsecond, and goes to the database in batches
 //! (`shipping.rs`). Where there is no spool, or it cannot be written, each use is committed by itself ("strict"). Rows
-//! of one writer are a chain (`chain.rs`): each process has a few, one for its spool and one for each commit of management
-//! events that is under way at once (`writers.rs`).
+//! of one writer are a chain (`chain.rs`): each process has a few, one for each part of its spool and one for each commit
+//! of management events that is under way at once (`writers.rs`).
 
 mod blocking;
 mod chain;
@@ -27,6 +27,7 @@ pub use event::{Action, CallId, Event, Fingerprint, Outcome, Purpose};
 pub use export::{AuditLog, CSV_HEADING, Entry, EntryPage, Follower, Heads, Place, Selection};
 pub use verify::{Finding, FindingKind, Report, Warning};
 
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -53,7 +54,7 @@ use crate::storage::{Database, StorageError, Transaction};
 use crate::user::UserId;
 use blocking::Blocking;
 use chain::{Addition, Chain};
-use record::Line;
+use record::{Line, Moment, about};
 use refusals::Refusals;
 use shipping::Shipper;
 use sinks::Sinks;
@@ -66,6 +67,8 @@ pub(crate) const ROOT_SECRETS: [&str; 2] = ["audit_key", "fingerprint_key"];
 const SPOOL_FOLDER: &str = "spool";
 /// Ends of uses that wait in memory for the database, where there is no spool.
 const MOST_LATE: usize = 100_000;
+/// How many of them are committed together.
+const LATE_AT_ONCE: usize = 1000;
 /// How long the end waits for the last shipping, which has a shorter limit of its own.
 const LAST_WAIT: Duration = Duration::from_secs(8);
 
@@ -87,12 +90,14 @@ struct Shared {
     blocking: Blocking,
     spool: Option<Spool>,
     spool_is_failing: AtomicBool,
-    /// Ends of uses that no spool takes.
-    late: Mutex<Vec<Event>>,
+    /// Lines of what nobody waits for and no spool takes.
+    late: Mutex<VecDeque<Vec<u8>>>,
     refusals: Refusals,
     sinks: Sinks,
     /// There is something to ship.
     wake: Notify,
+    /// The shipper was told so, and has not looked since.
+    is_awake: AtomicBool,
     figures: AuditFigures,
     /// Random, and different in each process: the beginning of its call ids.
     calls_of: [u8; 8],
@@ -156,6 +161,7 @@ impl Audit {
             refusals: Refusals::default(),
             sinks: Sinks::open(&settings.sinks),
             wake: Notify::new(),
+            is_awake: AtomicBool::new(false),
             figures: AuditFigures::default(),
             calls_of: random_bytes(&**random)?,
             calls: AtomicU64::new(0),
@@ -180,26 +186,43 @@ impl Audit {
     ///
     /// # Errors
     /// [`Error::AuditUnavailable`] if it can be recorded nowhere.
-    pub(crate) async fn begin_use(&self, mut opened: Event) -> Result<UseRecord, Error> {
+    pub(crate) async fn begin_use(&self, opened: Event) -> Result<UseRecord, Error> {
+        let opened = match self.try_begin_use(opened) {
+            Ok(begun) => return Ok(begun),
+            Err(opened) => opened,
+        };
+        let (begun, about) = (self.shared.clock.now(), about(&opened));
+        self.shared.record(vec![opened]).await.map_err(unavailable)?;
+        Ok(UseRecord { shared: Arc::clone(&self.shared), part: 0, about, begun })
+    }
+
+    /// The same, if the spool takes it; else the event comes back, for [`begin_use`](Self::begin_use).
+    ///
+    /// # Errors
+    /// The event, if there is no spool or it cannot be written.
+    #[expect(clippy::result_large_err, reason = "an event that is not recorded must not be lost")]
+    pub(crate) fn try_begin_use(&self, mut opened: Event) -> Result<UseRecord, Event> {
         opened.call_id = Some(self.shared.next_call_id());
-        let begun = self.shared.clock.now();
-        if !self.shared.spool(begun, &opened) {
-            self.shared.record(vec![opened.clone()]).await.map_err(unavailable)?;
+        let Some(spool) = &self.shared.spool else { return Err(opened) };
+        let (part, begun, about) = (spool.part_of_this_thread(), self.shared.clock.now(), about(&opened));
+        if !self.shared.spool(part, &Moment::of(&opened, begun), &about) {
+            return Err(opened);
         }
-        Ok(UseRecord { shared: Arc::clone(&self.shared), opened: Some(opened), begun })
+        Ok(UseRecord { shared: Arc::clone(&self.shared), part, about, begun })
     }
 
     /// Records what a provider said of a key, before that goes to anybody.
     pub(crate) async fn record_check(&self, event: Event) -> Result<(), Error> {
-        if self.shared.spool(self.shared.clock.now(), &event) {
+        if self.shared.spool_event(&event) {
             return Ok(());
         }
         self.shared.record(vec![event]).await.map_err(unavailable)
     }
 
     /// Records what could not be done, without keeping anybody waiting.
+    #[expect(clippy::needless_pass_by_value, reason = "it is over with the event, as in all the others")]
     pub(crate) fn note(&self, event: Event) {
-        self.shared.record_later(self.shared.clock.now(), event);
+        self.shared.record_event_later(&event, self.shared.clock.now());
     }
 
     /// Records an event before it returns, in the spool if there is one; for callers that cannot wait otherwise.
@@ -207,17 +230,18 @@ impl Audit {
     /// # Errors
     /// [`Error::AuditUnavailable`] if it can be recorded nowhere.
     pub(crate) fn record_use(&self, event: Event) -> Result<(), Error> {
-        if self.shared.spool(self.shared.clock.now(), &event) {
+        if self.shared.spool_event(&event) {
             return Ok(());
         }
         self.shared.blocking.record(&self.shared, event).map_err(unavailable)
     }
 
     /// Records soon that a verified user's request was refused; the same refusal once a minute at most.
+    #[expect(clippy::needless_pass_by_value, reason = "it is over with the event, as in all the others")]
     pub(crate) fn refused(&self, event: Event) {
         let now = self.shared.clock.now();
         if self.shared.refusals.is_new(&event, now) {
-            self.shared.record_later(now, event);
+            self.shared.record_event_later(&event, now);
         }
     }
 
@@ -306,6 +330,11 @@ impl Shared {
         if events.is_empty() {
             return Ok(transaction.commit().await?);
         }
+        let now = self.clock.now();
+        self.commit_lines(transaction, events.iter().map(|event| Line::of(event, now)).collect()).await
+    }
+
+    async fn commit_lines(&self, transaction: Transaction, lines: Vec<Line<'_>>) -> Result<(), Error> {
         let mut lane = self.lanes.take().await;
         // Whatever happens before the end, this chain's head is not known any more.
         let before = match lane.take() {
@@ -314,19 +343,16 @@ impl Shared {
                 new_writer(&transaction, &self.chain, self.clock.now(), 0).await.map_err(cannot_record)?
             }
         };
-        let now = self.clock.now();
         let mut addition = Addition::after(&self.chain, &before);
-        for event in events {
-            addition.push(&Line::of(event, now).told());
-        }
+        lines.iter().for_each(|line| addition.push(&line.told()));
         let (rows, after) = addition.end(0);
         let for_sinks = self.wants_rows().then(|| rows.clone());
         let ids = append_in(&transaction, rows, &after).await.map_err(cannot_record)?;
         transaction.commit().await?;
         *lane = Some(after);
         drop(lane);
-        self.figures.count_recorded(events.len());
-        self.figures.count_shipped(events.len());
+        self.figures.count_recorded(lines.len());
+        self.figures.count_shipped(lines.len());
         if let Some(Ok(rows)) = for_sinks.map(|rows| rows.with_ids(&ids)) {
             self.tell_sinks(rows);
         }
@@ -334,13 +360,20 @@ impl Shared {
     }
 
     /// Whether the spool has it.
-    fn spool(&self, at: Timestamp, event: &Event) -> bool {
+    fn spool_event(&self, event: &Event) -> bool {
         let Some(spool) = &self.spool else { return false };
-        match spool.write(at, event) {
+        self.spool(spool.part_of_this_thread(), &Moment::of(event, self.clock.now()), &about(event))
+    }
+
+    fn spool(&self, part: usize, moment: &Moment, about: &[u8]) -> bool {
+        let Some(spool) = &self.spool else { return false };
+        match spool.part(part).write(moment, about) {
             Ok(()) => {
-                self.spool_is_failing.store(false, Ordering::Relaxed);
+                if self.spool_is_failing.load(Ordering::Relaxed) {
+                    self.spool_is_failing.store(false, Ordering::Relaxed);
+                }
                 self.figures.count_recorded(1);
-                self.wake.notify_one();
+                self.wake_shipper();
                 true
             }
             Err(error) => {
@@ -356,10 +389,14 @@ impl Shared {
         }
     }
 
+    fn record_event_later(&self, event: &Event, at: Timestamp) {
+        let part = self.spool.as_ref().map_or(0, Spool::part_of_this_thread);
+        self.record_later(part, &Moment::of(event, at), &about(event));
+    }
+
     /// Records what nobody waits for.
-    fn record_later(&self, at: Timestamp, event: Event) {
-        let is_spooled = self.spool.as_ref().is_some_and(|spool| spool.write_later(at, &event));
-        if is_spooled {
+    fn record_later(&self, part: usize, moment: &Moment, about: &[u8]) {
+        if self.spool.as_ref().is_some_and(|spool| spool.part(part).write_later(moment, about)) {
             self.figures.count_recorded(1);
         } else {
             let mut late = self.late.lock().unwrap_or_else(PoisonError::into_inner);
@@ -367,19 +404,48 @@ impl Shared {
                 self.figures.count_failure();
                 return;
             }
-            late.push(event);
+            let mut line = vec![];
+            moment.write_line(0, about, &mut line);
+            late.push_back(line);
         }
-        self.wake.notify_one();
+        self.wake_shipper();
     }
 
-    fn take_late(&self) -> Vec<Event> {
-        std::mem::take(&mut *self.late.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Commits what no spool took.
+    async fn record_late(&self) -> Result<(), Error> {
+        loop {
+            let late = self.take_late();
+            let lines: Vec<_> = late.iter().filter_map(|line| Line::read(line.trim_ascii_end())).collect();
+            if lines.is_empty() {
+                return Ok(());
+            }
+            let recorded = match self.database.begin().await {
+                Ok(transaction) => self.commit_lines(transaction, lines).await,
+                Err(error) => Err(cannot_record(error)),
+            };
+            if let Err(error) = recorded {
+                self.put_back_late(late);
+                return Err(error);
+            }
+        }
     }
 
-    fn put_back_late(&self, mut events: Vec<Event>) {
+    fn take_late(&self) -> Vec<Vec<u8>> {
         let mut late = self.late.lock().unwrap_or_else(PoisonError::into_inner);
-        events.append(&mut late);
-        *late = events;
+        let count = late.len().min(LATE_AT_ONCE);
+        late.drain(..count).collect()
+    }
+
+    fn put_back_late(&self, lines: Vec<Vec<u8>>) {
+        let mut late = self.late.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.into_iter().rev().for_each(|line| late.push_front(line));
+    }
+
+    /// Each event says so, and the first one wakes it.
+    fn wake_shipper(&self) {
+        if !self.is_awake.load(Ordering::Relaxed) && !self.is_awake.swap(true, Ordering::Relaxed) {
+            self.wake.notify_one();
+        }
     }
 
     /// Whether rows go anywhere besides the database.
@@ -409,8 +475,10 @@ impl Shared {
 #[must_use]
 pub(crate) struct UseRecord {
     shared: Arc<Shared>,
-    /// Becomes the event of the end.
-    opened: Option<Event>,
+    /// Of the spool, where it began.
+    part: usize,
+    /// What both of its lines say; empty once it ended.
+    about: Vec<u8>,
     begun: Timestamp,
 }
 
@@ -421,14 +489,15 @@ impl UseRecord {
     }
 
     fn note_end(&mut self, outcome: Outcome, provider_status: Option<u16>) {
-        let Some(mut event) = self.opened.take() else { return };
-        event.action = Action::KeyEnded;
-        event.outcome = outcome;
-        event.provider_status = provider_status;
-        let now = self.shared.clock.now();
+        let about = std::mem::take(&mut self.about);
+        if about.is_empty() {
+            return;
+        }
+        let at = self.shared.clock.now();
         // A clock that was set back meanwhile gives zero.
-        event.duration = Some(now.duration_since(self.begun).try_into().unwrap_or_default());
-        self.shared.record_later(now, event);
+        let duration = Some(at.duration_since(self.begun).try_into().unwrap_or_default());
+        let ended = Moment { at, action: Action::KeyEnded, outcome, provider_status, duration };
+        self.shared.record_later(self.part, &ended, &about);
     }
 }
 

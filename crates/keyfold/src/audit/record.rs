@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 use std::io::Write as _;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::event::Event;
+use super::event::{Action, Event, Outcome};
 use crate::requester::Actor;
 use crate::storage::audit::Told;
 use crate::user::MAX_USER_ID_CHARS;
@@ -20,7 +21,8 @@ const ADDRESS_CHARS: usize = 45;
 /// For columns that would take any length.
 const TEXT_CHARS: usize = 64 * 1024;
 
-/// A line of the spool: a JSON object. It is written by hand and has short names, since every use of a key pays for it.
+/// A line of the spool: a JSON object. It is written by hand and has short names, since every use of a key pays for it;
+/// [`about`] stands last, so that it is made once for both lines of a use.
 #[derive(Deserialize)]
 pub(super) struct Line<'a> {
     /// Ascends within a spool, so that what is in the log already is known.
@@ -58,74 +60,132 @@ pub(super) struct Line<'a> {
     note: Option<Text<'a>>,
 }
 
+/// When an event was and what came of it: in this the two lines of a use differ.
+pub(super) struct Moment {
+    pub(super) at: Timestamp,
+    pub(super) action: Action,
+    pub(super) outcome: Outcome,
+    pub(super) provider_status: Option<u16>,
+    pub(super) duration: Option<Duration>,
+}
+
+impl Moment {
+    pub(super) fn of(event: &Event, at: Timestamp) -> Self {
+        let Event { action, outcome, provider_status, duration, .. } = *event;
+        Self { at, action, outcome, provider_status, duration }
+    }
+
+    /// Adds the line of this number to `out`.
+    pub(super) fn write_line(&self, n: i64, about: &[u8], out: &mut Vec<u8>) {
+        out.reserve(128 + about.len());
+        out.extend_from_slice(br#"{"n":"#);
+        put_integer(out, n);
+        out.extend_from_slice(br#","t":"#);
+        put_integer(out, self.at.as_microsecond());
+        out.extend_from_slice(br#","a":""#);
+        out.extend_from_slice(self.action.as_str().as_bytes());
+        out.extend_from_slice(br#"","o":""#);
+        out.extend_from_slice(self.outcome.as_str().as_bytes());
+        out.push(b'"');
+        if let Some(status) = self.provider_status {
+            out.extend_from_slice(br#","s":"#);
+            put_integer(out, i64::from(status));
+        }
+        if let Some(duration) = duration_ms(self.duration) {
+            out.extend_from_slice(br#","d":"#);
+            put_integer(out, duration);
+        }
+        out.extend_from_slice(about);
+        out.extend_from_slice(b"}\n");
+    }
+}
+
+/// The rest of an event, as it stands in its line: who did it with which key, in which call.
+pub(super) fn about(event: &Event) -> Vec<u8> {
+    let mut out = Vec::with_capacity(320);
+    out.extend_from_slice(br#","w":"#);
+    put_text(&mut out, &actor(&event.requester.actor));
+    if let Some(user) = &event.user {
+        out.extend_from_slice(br#","u":"#);
+        put_text(&mut out, user.as_str());
+    }
+    if let Some(provider) = &event.provider {
+        out.extend_from_slice(br#","p":"#);
+        put_text(&mut out, provider.as_str());
+    }
+    if let Some(request_id) = &event.requester.request_id {
+        out.extend_from_slice(br#","r":"#);
+        put_text(&mut out, request_id);
+    }
+    if let Some(version) = event.key_version {
+        out.extend_from_slice(br#","v":"#);
+        put_integer(&mut out, version);
+    }
+    if let Some(fingerprint) = &event.fingerprint {
+        out.extend_from_slice(br#","f":"#);
+        put_hex(&mut out, fingerprint.0);
+    }
+    if let Some(call_id) = &event.call_id {
+        out.extend_from_slice(br#","c":"#);
+        put_hex(&mut out, call_id.0);
+    }
+    if let Some(purpose) = event.purpose {
+        out.extend_from_slice(br#","b":"#);
+        put_text(&mut out, purpose.as_str());
+    }
+    if let Some(address) = event.requester.address {
+        // Writing into memory cannot fail.
+        let _ = write!(out, r#","i":"{address}""#);
+    }
+    if let Some(note) = &event.note {
+        out.extend_from_slice(br#","x":"#);
+        put_text(&mut out, note);
+    }
+    out
+}
+
 /// A text of a line, borrowed from it unless it had to be changed.
 #[derive(Deserialize)]
 #[serde(transparent)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 impl<'a> Line<'a> {
-    /// Adds the event to `out` as the line of this number.
-    pub(super) fn write(n: i64, at: Timestamp, event: &Event, out: &mut Vec<u8>) {
-        out.reserve(512);
-        out.extend_from_slice(br#"{"n":"#);
-        put_integer(out, n);
-        out.extend_from_slice(br#","t":"#);
-        put_integer(out, at.as_microsecond());
-        out.extend_from_slice(br#","w":"#);
-        put_text(out, &actor(&event.requester.actor));
-        out.extend_from_slice(br#","a":"#);
-        put_text(out, event.action.as_str());
-        out.extend_from_slice(br#","o":"#);
-        put_text(out, event.outcome.as_str());
-        if let Some(user) = &event.user {
-            out.extend_from_slice(br#","u":"#);
-            put_text(out, user.as_str());
-        }
-        if let Some(provider) = &event.provider {
-            out.extend_from_slice(br#","p":"#);
-            put_text(out, provider.as_str());
-        }
-        if let Some(request_id) = &event.requester.request_id {
-            out.extend_from_slice(br#","r":"#);
-            put_text(out, request_id);
-        }
-        if let Some(version) = event.key_version {
-            out.extend_from_slice(br#","v":"#);
-            put_integer(out, version);
-        }
-        if let Some(fingerprint) = &event.fingerprint {
-            out.extend_from_slice(br#","f":"#);
-            put_hex(out, fingerprint.0);
-        }
-        if let Some(call_id) = &event.call_id {
-            out.extend_from_slice(br#","c":"#);
-            put_hex(out, call_id.0);
-        }
-        if let Some(purpose) = event.purpose {
-            out.extend_from_slice(br#","b":"#);
-            put_text(out, purpose.as_str());
-        }
-        if let Some(status) = event.provider_status {
-            out.extend_from_slice(br#","s":"#);
-            put_integer(out, i64::from(status));
-        }
-        if let Some(duration) = duration_ms(event) {
-            out.extend_from_slice(br#","d":"#);
-            put_integer(out, duration);
-        }
-        if let Some(address) = event.requester.address {
-            // Writing into memory cannot fail.
-            let _ = write!(out, r#","i":"{address}""#);
-        }
-        if let Some(note) = &event.note {
-            out.extend_from_slice(br#","x":"#);
-            put_text(out, note);
-        }
-        out.extend_from_slice(b"}\n");
-    }
-
     /// Reads a line without its end; `None` for one that was not written whole.
     pub(super) fn read(line: &'a [u8]) -> Option<Self> {
+        Self::read_plain(line).or_else(|| Self::read_any(line))
+    }
+
+    /// Reads a line in the order in which [`Moment::write_line`] and [`about`] write it, with nothing escaped. Most are,
+    /// and no parser of JSON is as fast.
+    pub(super) fn read_plain(line: &'a [u8]) -> Option<Self> {
+        let is_plain = line.iter().fold(true, |so_far, byte| so_far & (*byte >= b' ' && *byte != b'\\'));
+        if !is_plain {
+            return None;
+        }
+        let mut rest = Rest(str::from_utf8(line).ok()?);
+        let read = Self {
+            n: rest.integer(r#"{"n":"#)??,
+            at: rest.integer(r#","t":"#)??,
+            action: rest.text(r#","a":""#)??,
+            outcome: rest.text(r#","o":""#)??,
+            provider_status: rest.integer(r#","s":"#)?,
+            duration_ms: rest.integer(r#","d":"#)?,
+            actor: rest.text(r#","w":""#)??,
+            user: rest.text(r#","u":""#)?,
+            provider: rest.text(r#","p":""#)?,
+            request_id: rest.text(r#","r":""#)?,
+            key_version: rest.integer(r#","v":"#)?,
+            fingerprint: rest.text(r#","f":""#)?,
+            call_id: rest.text(r#","c":""#)?,
+            purpose: rest.text(r#","b":""#)?,
+            address: rest.text(r#","i":""#)?,
+            note: rest.text(r#","x":""#)?,
+        };
+        (rest.0 == "}").then(|| read.cut())
+    }
+
+    /// Reads a line as the JSON that it is.
+    pub(super) fn read_any(line: &'a [u8]) -> Option<Self> {
         serde_json::from_slice::<Self>(line).ok().map(Self::fitted)
     }
 
@@ -147,7 +207,7 @@ impl<'a> Line<'a> {
             call_id: event.call_id.map(|call_id| made(call_id.to_string())),
             purpose: event.purpose.map(|purpose| text(purpose.as_str())),
             provider_status: event.provider_status.map(i64::from),
-            duration_ms: duration_ms(event),
+            duration_ms: duration_ms(event.duration),
             address: event.requester.address.map(|address| made(address.to_string())),
             note: event.note.as_deref().map(text),
         }
@@ -178,10 +238,23 @@ impl<'a> Line<'a> {
     /// As the database takes it: no NUL, which PostgreSQL refuses, and no text that is longer than its column. One row
     /// that is refused would keep all after it out of the log.
     fn fitted(mut self) -> Self {
-        self.actor.fit(TEXT_CHARS);
-        self.action.fit(ACTION_CHARS);
-        self.outcome.fit(WORD_CHARS);
-        for (text, most) in [
+        self.texts().for_each(|(text, _)| text.replace_nul());
+        self.cut()
+    }
+
+    fn cut(mut self) -> Self {
+        self.texts().for_each(|(text, most)| text.cut(most));
+        self
+    }
+
+    /// Each with the most characters that its column takes.
+    fn texts(&mut self) -> impl Iterator<Item = (&mut Text<'a>, usize)> {
+        let texts = [
+            (&mut self.actor, TEXT_CHARS),
+            (&mut self.action, ACTION_CHARS),
+            (&mut self.outcome, WORD_CHARS),
+        ];
+        let optional = [
             (&mut self.user, MAX_USER_ID_CHARS),
             (&mut self.provider, PROVIDER_CHARS),
             (&mut self.request_id, TEXT_CHARS),
@@ -190,12 +263,35 @@ impl<'a> Line<'a> {
             (&mut self.purpose, WORD_CHARS),
             (&mut self.address, ADDRESS_CHARS),
             (&mut self.note, TEXT_CHARS),
-        ] {
-            if let Some(text) = text {
-                text.fit(most);
-            }
+        ];
+        let optional = optional.into_iter().filter_map(|(text, most)| text.as_mut().map(|text| (text, most)));
+        texts.into_iter().chain(optional)
+    }
+}
+
+/// What is left to read of a line in which nothing is escaped.
+struct Rest<'a>(&'a str);
+
+impl<'a> Rest<'a> {
+    /// The integer after `name`, `Some(None)` if `name` does not stand here; `None` if it is not written as it should be.
+    fn integer(&mut self, name: &str) -> Option<Option<i64>> {
+        let Some(rest) = self.0.strip_prefix(name) else { return Some(None) };
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, rest) = rest.split_at_checked(digits)?;
+        // Whatever is negative, or could be too large, is read as JSON. So is what is no number there.
+        if digits == 0 || digits > 18 || (digits > 1 && number.starts_with('0')) {
+            return None;
         }
-        self
+        self.0 = rest;
+        Some(Some(number.bytes().fold(0, |so_far, digit| so_far * 10 + i64::from(digit - b'0'))))
+    }
+
+    /// The text after `name`, likewise.
+    fn text(&mut self, name: &str) -> Option<Option<Text<'a>>> {
+        let Some(rest) = self.0.strip_prefix(name) else { return Some(None) };
+        let (text, rest) = rest.split_once('"')?;
+        self.0 = rest;
+        Some(Some(Text(text.into())))
     }
 }
 
@@ -204,10 +300,13 @@ impl Text<'_> {
         text.as_ref().map(|text| &*text.0)
     }
 
-    fn fit(&mut self, most: usize) {
+    fn replace_nul(&mut self) {
         if self.0.contains('\0') {
             self.0 = self.0.replace('\0', "\u{fffd}").into();
         }
+    }
+
+    fn cut(&mut self, most: usize) {
         if self.0.len() > most
             && let Some((end, _)) = self.0.char_indices().nth(most)
         {
@@ -216,8 +315,8 @@ impl Text<'_> {
     }
 }
 
-fn duration_ms(event: &Event) -> Option<i64> {
-    event.duration.map(|duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX))
+fn duration_ms(duration: Option<Duration>) -> Option<i64> {
+    duration.map(|duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX))
 }
 
 /// The usual ones without an allocation.
@@ -267,14 +366,17 @@ fn put_integer(out: &mut Vec<u8>, integer: i64) {
     if integer < 0 {
         out.push(b'-');
     }
-    let (mut rest, mut digits, mut first) = (integer.unsigned_abs(), [b'0'; 20], 20);
-    loop {
+    let (mut rest, mut digits, mut first) = (integer.unsigned_abs(), [0; 20], 20);
+    while rest > 9 {
+        first -= 2;
+        // Two at a time: half as many divisions.
+        let pair = u8::try_from(rest % 100).unwrap_or_default();
+        digits[first..first + 2].copy_from_slice(&[b'0' + pair / 10, b'0' + pair % 10]);
+        rest /= 100;
+    }
+    if rest > 0 || first == 20 {
         first -= 1;
-        digits[first] += u8::try_from(rest % 10).unwrap_or_default();
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
+        digits[first] = b'0' + u8::try_from(rest).unwrap_or_default();
     }
     out.extend_from_slice(&digits[first..]);
 }

@@ -6,6 +6,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -15,7 +16,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::chain::{Addition, Chain};
 use super::record::Line;
-use super::spool::{Folder, SpoolFile};
+use super::spool::{Folder, Part, SpoolFile};
 use super::writers::{find_writer, new_writer};
 use super::{Shared, cannot_record};
 use crate::error::Error;
@@ -59,22 +60,25 @@ pub(super) enum Standing {
 
 pub(super) struct Shipper {
     shared: Arc<Shared>,
-    own: Standing,
-    /// What of the oldest file is in the log.
-    position: (PathBuf, u64),
+    /// Of each part of this process's spool.
+    shipments: Vec<Shipment>,
     is_failing: bool,
     told_of_foreign: bool,
 }
 
+/// How far a part of the spool is in the log.
+struct Shipment {
+    chain: Standing,
+    /// What of the oldest file is there.
+    position: (PathBuf, u64),
+}
+
 impl Shipper {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self {
-            shared,
-            own: Standing::New(0),
-            position: (PathBuf::new(), 0),
-            is_failing: false,
-            told_of_foreign: false,
-        }
+        let begin = || Shipment { chain: Standing::New(0), position: (PathBuf::new(), 0) };
+        let parts = shared.spool.as_ref().map_or(0, |spool| spool.parts().len());
+        let shipments = std::iter::repeat_with(begin).take(parts).collect();
+        Self { shared, shipments, is_failing: false, told_of_foreign: false }
     }
 
     /// Ships until `stop` says so or is dropped; then what is left, as long as that does not take too long.
@@ -96,13 +100,20 @@ impl Shipper {
             let shipped = self.ship().await;
             self.note(&shipped);
             let wait = async {
-                if shipped.is_ok() {
-                    pause = PAUSES.0;
-                    let _ = timeout_at(dead_at, self.shared.wake.notified()).await;
-                    sleep(GATHER).await;
-                } else {
-                    sleep(pause).await;
-                    pause = (pause * 2).min(PAUSES.1);
+                match shipped {
+                    // So much waits that there is no need to gather more.
+                    Ok(bytes) if bytes > BATCH / 2 => {}
+                    Ok(bytes) => {
+                        pause = PAUSES.0;
+                        if bytes == 0 {
+                            let _ = timeout_at(dead_at, self.shared.wake.notified()).await;
+                        }
+                        sleep(GATHER).await;
+                    }
+                    Err(_) => {
+                        sleep(pause).await;
+                        pause = (pause * 2).min(PAUSES.1);
+                    }
                 }
             };
             tokio::select! {
@@ -117,8 +128,12 @@ impl Shipper {
             }
         }
         let last = async {
-            while self.ship().await.is_err() {
-                sleep(PAUSES.0).await;
+            loop {
+                match self.ship().await {
+                    Ok(0) => break,
+                    Ok(_) => {}
+                    Err(_) => sleep(PAUSES.0).await,
+                }
             }
         };
         let last = timeout_at(Instant::now() + LAST_SHIPPING, last).await;
@@ -131,38 +146,24 @@ impl Shipper {
         }
     }
 
-    /// Ships all that there is of this process.
-    pub(super) async fn ship(&mut self) -> Result<(), Error> {
-        let late = self.shared.take_late();
-        if !late.is_empty()
-            && let Err(error) = self.shared.record(late.clone()).await
-        {
-            self.shared.put_back_late(late);
-            return Err(error);
-        }
+    /// Ships what this process has, of each part of its spool a batch at most; says how many bytes the largest one had.
+    async fn ship(&mut self) -> Result<usize, Error> {
+        // Whatever is recorded from here on wakes it anew.
+        self.shared.is_awake.store(false, Ordering::Relaxed);
+        self.shared.record_late().await?;
         let shared = Arc::clone(&self.shared);
-        let Some(spool) = &shared.spool else { return Ok(()) };
-        if let Err(error) = spool.flush() {
-            tracing::debug!(%error, "the ends of some uses are not written into the audit spool yet");
-        }
-        spool.look_after();
+        let Some(spool) = &shared.spool else { return Ok(0) };
         let most = if self.is_failing { SMALL_BATCH } else { BATCH };
-        while let Some(file) = spool.first_file() {
-            if self.position.0 != file.path() {
-                self.position = (file.path().to_owned(), 0);
+        let (mut largest, mut unreadable) = (0, Ok(()));
+        for (part, shipment) in spool.parts().iter().zip(&mut self.shipments) {
+            match shipment.ship(&shared, part, most).await {
+                Ok(bytes) => largest = largest.max(bytes),
+                // The other parts can be shipped all the same.
+                Err(error @ Error::StateDirectory(_)) => unreadable = Err(error),
+                Err(error) => return Err(error),
             }
-            let bytes = file.read(self.position.1, most).map_err(|error| unreadable(&file, &error))?;
-            if bytes.is_empty() {
-                if spool.is_shipped(&file, self.position.1) {
-                    break;
-                }
-                continue;
-            }
-            let read = bytes.len() as u64;
-            shared.ship_lines(&mut self.own, bytes, &|writer| spool.note_writer(writer)).await?;
-            self.position.1 += read;
         }
-        Ok(())
+        unreadable.map(|()| largest)
     }
 
     async fn replay_dead(&mut self) -> Result<(), Error> {
@@ -182,7 +183,7 @@ impl Shipper {
         Ok(())
     }
 
-    fn note(&mut self, done: &Result<(), Error>) {
+    fn note<T>(&mut self, done: &Result<T, Error>) {
         match (done, self.is_failing) {
             (Err(error), false) => {
                 self.is_failing = true;
@@ -193,12 +194,39 @@ impl Shipper {
                 );
             }
             (Err(_), true) => self.shared.figures.count_failure(),
-            (Ok(()), true) => {
+            (Ok(_), true) => {
                 self.is_failing = false;
                 tracing::info!("audit events are brought into the database again");
             }
-            (Ok(()), false) => {}
+            (Ok(_), false) => {}
         }
+    }
+}
+
+impl Shipment {
+    /// Ships the next lines of a part, up to so many bytes; says how many.
+    async fn ship(&mut self, shared: &Arc<Shared>, part: &Part, most: usize) -> Result<usize, Error> {
+        if let Err(error) = part.flush() {
+            tracing::debug!(%error, "the ends of some uses are not written into the audit spool yet");
+        }
+        part.look_after();
+        while let Some(file) = part.first_file() {
+            if self.position.0 != file.path() {
+                self.position = (file.path().to_owned(), 0);
+            }
+            let lines = file.read(self.position.1, most).map_err(|error| unreadable(&file, &error))?;
+            if lines.is_empty() {
+                if part.is_shipped(&file, self.position.1) {
+                    break;
+                }
+                continue;
+            }
+            let bytes = lines.len();
+            shared.ship_lines(&mut self.chain, lines, &|writer| part.note_writer(writer)).await?;
+            self.position.1 += bytes as u64;
+            return Ok(bytes);
+        }
+        Ok(0)
     }
 }
 

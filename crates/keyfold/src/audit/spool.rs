@@ -1,28 +1,30 @@
 //! The spool: where the use of a key is recorded before the provider is called, in the state directory.
 //!
 //! One line per event, written by one `write`, so it survives the death of the process; not that of the machine, since
-//! nothing waits for the disk. Each process has a locked folder of its own, `<tag of the database>-<random>`, with
-//! the number of its writer in `writer`. Whoever gets the lock of a folder knows that its process is dead.
+//! nothing waits for the disk. A process has a part for each core, so that threads do not wait for each other. Each part
+//! has a chain, and a locked folder, of its own: `<tag of the database>-<random>`, with the number of its writer in
+//! `writer`. Whoever gets the lock of a folder knows that its process is dead.
 
 use std::collections::VecDeque;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 
 use data_encoding::HEXLOWER;
-use jiff::Timestamp;
 use rustix::fs::{FlockOperation, flock};
 
-use super::event::Event;
-use super::record::Line;
+use super::record::Moment;
 use crate::clock::{Random, random_bytes};
 
 /// A file that is longer is not added to: files are removed as a whole, once they are in the log.
 const FILE_BYTES: u64 = 4 * 1024 * 1024;
-/// What may wait for the database; above it, uses are committed to the database one by one, or refused.
-const MOST_BYTES: u64 = 1024 * 1024 * 1024;
+/// Files that may wait for the database; above that, uses are committed to the database one by one, or refused.
+const MOST_FILES: usize = 256;
+const MOST_PARTS: usize = 8;
 /// Ends of uses wait in memory for the next write, up to this.
 const MOST_WAITING: usize = 64 * 1024;
 const LOCK_FILE: &str = "lock";
@@ -31,9 +33,23 @@ const ENDING: &str = ".jsonl";
 
 /// This process's spool.
 pub(super) struct Spool {
-    place: PathBuf,
+    place: Arc<Place>,
+    parts: Box<[Part]>,
+}
+
+/// Where the folders of all parts are made.
+struct Place {
+    path: PathBuf,
     tag: String,
     random: Arc<dyn Random>,
+    /// Of all parts.
+    files: AtomicUsize,
+}
+
+/// What the threads of one core write to. By itself in the caches, so that writing to one does not slow the others.
+#[repr(align(128))]
+pub(super) struct Part {
+    place: Arc<Place>,
     inner: Mutex<Inner>,
 }
 
@@ -66,9 +82,59 @@ pub(super) struct Folder {
 
 impl Spool {
     /// A spool below this place. Nothing is made before it is needed, but the place must be one where it can be.
-    pub(super) fn new(place: PathBuf, tag: String, random: Arc<dyn Random>) -> io::Result<Self> {
-        make_private(&place)?;
-        rustix::fs::access(&place, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK)?;
+    pub(super) fn new(path: PathBuf, tag: String, random: Arc<dyn Random>) -> io::Result<Self> {
+        make_private(&path)?;
+        rustix::fs::access(&path, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK)?;
+        let place = Arc::new(Place { path, tag, random, files: AtomicUsize::new(0) });
+        let parts = thread::available_parallelism().map_or(1, usize::from).min(MOST_PARTS);
+        let parts = (0..parts).map(|_| Part::new(&place)).collect();
+        Ok(Self { place, parts })
+    }
+
+    /// The part that this thread writes to. What belongs together is written to the same one, wherever it ends.
+    pub(super) fn part_of_this_thread(&self) -> usize {
+        static THREADS: AtomicUsize = AtomicUsize::new(0);
+        thread_local!(static NUMBER: usize = THREADS.fetch_add(1, Ordering::Relaxed));
+        NUMBER.try_with(|number| *number).unwrap_or(0) % self.parts.len()
+    }
+
+    pub(super) fn part(&self, number: usize) -> &Part {
+        &self.parts[number]
+    }
+
+    pub(super) fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+
+    /// Bytes that are in files here.
+    pub(super) fn bytes(&self) -> u64 {
+        self.parts.iter().map(Part::bytes).sum()
+    }
+
+    /// Everything is in the log: the folders go.
+    pub(super) fn remove(&self) {
+        self.parts.iter().for_each(Part::remove);
+    }
+
+    /// Takes the folders of dead processes that used the same database. Says how many belong to another one.
+    pub(super) fn dead(&self) -> (Vec<Folder>, usize) {
+        let (mut dead, mut foreign) = (vec![], 0);
+        let Ok(entries) = fs::read_dir(&self.place.path) else { return (dead, 0) };
+        for entry in entries.filter_map(Result::ok) {
+            let name = entry.file_name();
+            let Some((tag, _)) = name.to_str().and_then(|name| name.split_once('-')) else { continue };
+            if tag != self.place.tag {
+                foreign += 1;
+            } else if let Some(folder) = Folder::take(entry.path()) {
+                dead.push(folder);
+            }
+        }
+        (dead, foreign)
+    }
+}
+
+impl Part {
+    fn new(place: &Arc<Place>) -> Self {
         let inner = Inner {
             folder: None,
             files: VecDeque::new(),
@@ -76,14 +142,14 @@ impl Spool {
             waiting: Vec::with_capacity(4096),
             next: 1,
         };
-        Ok(Self { place, tag, random, inner: Mutex::new(inner) })
+        Self { place: Arc::clone(place), inner: Mutex::new(inner) }
     }
 
     /// Writes an event; it is on the file system when this returns.
-    pub(super) fn write(&self, at: Timestamp, event: &Event) -> io::Result<()> {
+    pub(super) fn write(&self, moment: &Moment, about: &[u8]) -> io::Result<()> {
         let mut inner = self.inner();
         let (waiting, next) = (inner.waiting.len(), inner.next);
-        Line::write(next, at, event, &mut inner.waiting);
+        moment.write_line(next, about, &mut inner.waiting);
         let written = self.write_out(&mut inner);
         match written {
             Ok(()) => inner.next = next + 1,
@@ -94,13 +160,13 @@ impl Spool {
     }
 
     /// Writes an event with the next one, or when the shipper comes by; false if too many wait already.
-    pub(super) fn write_later(&self, at: Timestamp, event: &Event) -> bool {
+    pub(super) fn write_later(&self, moment: &Moment, about: &[u8]) -> bool {
         let mut inner = self.inner();
         if inner.waiting.len() > MOST_WAITING && self.write_out(&mut inner).is_err() {
             return false;
         }
         let next = inner.next;
-        Line::write(next, at, event, &mut inner.waiting);
+        moment.write_line(next, about, &mut inner.waiting);
         inner.next = next + 1;
         true
     }
@@ -133,6 +199,7 @@ impl Spool {
         }
         if inner.files.len() > 1 || !inner.is_open {
             inner.files.pop_front();
+            self.place.files.fetch_sub(1, Ordering::Relaxed);
             let _ = fs::remove_file(&file.path);
             return inner.files.is_empty();
         }
@@ -145,7 +212,7 @@ impl Spool {
         let is_gone = |file: &SpoolFile| file.file.metadata().map_or(true, |metadata| metadata.nlink() == 0);
         if inner.is_open && inner.files.back().is_some_and(is_gone) {
             tracing::warn!(
-                folder = %self.place.display(),
+                folder = %self.place.path.display(),
                 "the audit spool was removed while Keyfold uses it; a new one is made"
             );
             inner.is_open = false;
@@ -153,35 +220,18 @@ impl Spool {
         }
     }
 
-    /// Bytes that are in files here.
-    pub(super) fn bytes(&self) -> u64 {
+    fn bytes(&self) -> u64 {
         self.inner().files.iter().map(|file| file.len).sum()
     }
 
-    /// Everything is in the log: the folder goes.
-    pub(super) fn remove(&self) {
+    fn remove(&self) {
         let mut inner = self.inner();
         inner.is_open = false;
+        self.place.files.fetch_sub(inner.files.len(), Ordering::Relaxed);
         inner.files.clear();
         if let Some(folder) = inner.folder.take() {
             folder.remove();
         }
-    }
-
-    /// Takes the folders of dead processes that used the same database. Says how many belong to another one.
-    pub(super) fn dead(&self) -> (Vec<Folder>, usize) {
-        let (mut dead, mut foreign) = (vec![], 0);
-        let Ok(entries) = fs::read_dir(&self.place) else { return (dead, 0) };
-        for entry in entries.filter_map(Result::ok) {
-            let name = entry.file_name();
-            let Some((tag, _)) = name.to_str().and_then(|name| name.split_once('-')) else { continue };
-            if tag != self.tag {
-                foreign += 1;
-            } else if let Some(folder) = Folder::take(entry.path()) {
-                dead.push(folder);
-            }
-        }
-        (dead, foreign)
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -210,11 +260,11 @@ impl Spool {
         if inner.is_open && inner.files.back().is_some_and(|file| file.len < FILE_BYTES) {
             return Ok(());
         }
-        if inner.files.iter().map(|file| file.len).sum::<u64>() >= MOST_BYTES {
+        if self.place.files.load(Ordering::Relaxed) >= MOST_FILES {
             return Err(io::Error::new(ErrorKind::StorageFull, "too much waits for the database"));
         }
         if inner.folder.is_none() {
-            inner.folder = Some(Folder::make(&self.place, &self.tag, &*self.random)?);
+            inner.folder = Some(Folder::make(&self.place)?);
         }
         let Some(folder) = &inner.folder else { return Err(ErrorKind::NotFound.into()) };
         // Named by a number of its own: a line's number may be tried twice.
@@ -229,6 +279,7 @@ impl Spool {
             }
         };
         inner.files.push_back(SpoolFile { path, file: Arc::new(file), len: 0 });
+        self.place.files.fetch_add(1, Ordering::Relaxed);
         inner.is_open = true;
         Ok(())
     }
@@ -260,11 +311,11 @@ impl SpoolFile {
 
 impl Folder {
     /// Makes and locks a folder of this process's own.
-    fn make(place: &Path, tag: &str, random: &dyn Random) -> io::Result<Self> {
-        make_private(place)?;
+    fn make(place: &Place) -> io::Result<Self> {
+        make_private(&place.path)?;
         loop {
-            let id = HEXLOWER.encode(&random_bytes::<8>(random).map_err(io::Error::other)?);
-            let path = place.join(format!("{tag}-{id}"));
+            let id = HEXLOWER.encode(&random_bytes::<8>(&*place.random).map_err(io::Error::other)?);
+            let path = place.path.join(format!("{}-{id}", place.tag));
             DirBuilder::new().mode(0o700).create(&path)?;
             // Somebody may have taken it for a dead one's meanwhile, and removed it.
             if let Some(folder) = Self::take(path) {

@@ -240,6 +240,49 @@ mod suite {
         assert!(log.spools().is_empty());
     }
 
+    pub(super) async fn uses_of_many_threads_have_few_chains_and_end_where_they_began(log: Log) {
+        const THREADS: usize = 40;
+        let audit = log.open().await;
+        let (begun, ending) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            for thread in 0..THREADS {
+                let (audit, begun) = (&audit, begun.clone());
+                scope.spawn(move || {
+                    for number in 0..15 {
+                        let call = audit.try_begin_use(opened(format!("{thread} {number}"))).unwrap();
+                        begun.send(call).unwrap();
+                    }
+                });
+            }
+            drop(begun);
+            // On another thread than they began on.
+            ending.into_iter().for_each(|call| call.end(Outcome::Ok, Some(200)));
+        });
+        let parts = audit.shared.spool.as_ref().unwrap().parts().len();
+        assert!((parts.min(2)..=parts).contains(&log.spools().len()), "{:?}", log.spools());
+        assert!(audit.close().await);
+        let mut rows = log.rows().await;
+        assert_eq!(rows.len(), THREADS * 15 * 2);
+        rows.sort_by_key(|row| (row.call_id.clone(), row.seq));
+        for call in rows.chunks_exact(2) {
+            assert_eq!((&call[0].call_id, call[0].writer), (&call[1].call_id, call[1].writer));
+            assert_eq!([&*call[0].action, &*call[1].action], ["key.opened", "key.ended"]);
+        }
+        assert!(log.spools().is_empty());
+        let report = log.verify().await;
+        assert_eq!((report.findings, report.warnings), (vec![], vec![]));
+    }
+
+    pub(super) async fn without_a_spool_an_event_comes_back(log: Log) {
+        let audit = log.strict().await;
+        let event = audit.try_begin_use(opened("one")).map(drop).unwrap_err();
+        assert_eq!(event.note.as_deref(), Some("one"));
+        assert!(log.told().await.is_empty());
+        audit.begin_use(event).await.unwrap().end(Outcome::Ok, None);
+        log.soon_has(2).await;
+        audit.close().await;
+    }
+
     pub(super) async fn the_spool_of_a_dead_process_is_taken_by_the_next(log: Log) {
         let dead = log.open().await;
         dead.begin_use(opened("one")).await.unwrap().end(Outcome::Ok, None);
@@ -399,7 +442,7 @@ mod suite {
         let lines = |range: std::ops::Range<i64>| {
             let mut lines = vec![];
             for n in range {
-                Line::write(n, log.clock.now(), &opened(n.to_string()), &mut lines);
+                write_line(n, log.clock.now(), &opened(n.to_string()), &mut lines);
             }
             lines
         };
@@ -582,6 +625,8 @@ macro_rules! suite {
             a_use_is_in_the_log_with_all_that_is_known_of_it,
             a_change_and_its_event_are_both_there_or_neither,
             a_thousand_uses_at_once_are_all_there_once,
+            uses_of_many_threads_have_few_chains_and_end_where_they_began,
+            without_a_spool_an_event_comes_back,
             the_spool_of_a_dead_process_is_taken_by_the_next,
             what_is_in_the_log_already_is_not_taken_from_a_spool_again,
             processes_share_a_state_directory,
@@ -722,13 +767,55 @@ fn a_row_is_what_its_line_says() {
     event.provider_status = Some(503);
     event.requester.actor = Actor::Service("name".into());
     let mut line = vec![];
-    Line::write(3, at, &event, &mut line);
+    write_line(3, at, &event, &mut line);
     assert_eq!(line.iter().position(|byte| *byte == b'\n'), Some(line.len() - 1));
     let read = Line::read(line.trim_ascii_end()).unwrap();
     assert_eq!((read.n, read.told()), (3, Line::of(&event, at).told()));
     for torn in 1..line.len() - 1 {
         assert!(Line::read(&line[..torn]).is_none(), "{torn}");
     }
+}
+
+#[test]
+fn a_line_that_is_read_the_fast_way_is_read_as_json_says() {
+    let at = Timestamp::from_microsecond(1_700_000_000_123_456).unwrap();
+    let mut least = Event::new(Action::Started, Outcome::Ok, &Requester::new(Actor::Keyfold));
+    let mut most = opened("a note, {} of \u{e9}");
+    most.user = Some(UserId::parse("user_1").unwrap());
+    most.provider = Some(crate::provider::ProviderId::parse("gemini").unwrap());
+    most.requester.request_id = Some("request-1".into());
+    most.call_id = Some(CallId([9; 16]));
+    (most.duration, most.provider_status) = (Some(Duration::from_millis(1234)), Some(503));
+    least.note = Some("x".repeat(70_000));
+    let (mut compared, mut given_up) = (0, 0);
+    for event in [&least, &most] {
+        let mut line = vec![];
+        write_line(12, at, event, &mut line);
+        let line = line.trim_ascii_end();
+        assert!(Line::read_plain(line).is_some(), "{line:?}");
+        // Every byte of the beginning replaced, doubled and left out.
+        for place in 0..line.len().min(600) {
+            for byte in *b"\"\\{}:,0-19az \0\xff" {
+                let mut one = line.to_vec();
+                one[place] = byte;
+                let mut more = line.to_vec();
+                more.insert(place, byte);
+                let mut less = line.to_vec();
+                less.remove(place);
+                for edited in [one, more, less] {
+                    let (plain, any) = (Line::read_plain(&edited), Line::read_any(&edited));
+                    if let Some(plain) = plain {
+                        let any = any.unwrap_or_else(|| panic!("{}", String::from_utf8_lossy(&edited)));
+                        assert_eq!((plain.n, plain.told()), (any.n, any.told()));
+                        compared += 1;
+                    } else {
+                        given_up += 1;
+                    }
+                }
+            }
+        }
+    }
+    assert!(compared > 1000 && given_up > 1000, "{compared} {given_up}");
 }
 
 #[test]
@@ -741,11 +828,15 @@ fn a_line_is_json_whatever_stands_in_it() {
             event.requester.actor = Actor::Impersonator(UserId::parse("\"\\ \u{e9}").unwrap());
             event.requester.address = Some("192.0.2.1".parse().unwrap());
             let mut line = vec![];
-            Line::write(n, Timestamp::UNIX_EPOCH, &event, &mut line);
+            write_line(n, Timestamp::UNIX_EPOCH, &event, &mut line);
             let read = Line::read(line.trim_ascii_end()).unwrap();
             assert_eq!((read.n, read.told()), (n, Line::of(&event, Timestamp::UNIX_EPOCH).told()));
         }
     }
+}
+
+fn write_line(n: i64, at: Timestamp, event: &Event, out: &mut Vec<u8>) {
+    Moment::of(event, at).write_line(n, &about(event), out);
 }
 
 /// The row of an event, without its place.

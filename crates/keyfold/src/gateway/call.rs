@@ -17,6 +17,7 @@ use crate::provider::{Provider, Verdict};
 use crate::requester::Requester;
 use crate::secret::ApiKey;
 use crate::service_tokens::{AuthenticatedService, Scope};
+use crate::usage::AnswerReader;
 use crate::user::UserId;
 
 /// What is kept of a refusal to judge it by.
@@ -79,6 +80,7 @@ impl Call {
         limits: &Arc<Limits>,
         caller: GatewayCaller,
         upstream: &Arc<Upstream>,
+        path: &str,
     ) -> Result<Self, Error> {
         let GatewayCaller { user, asked_by, requester } = &caller;
         let context = keys.of_asked_by(user, *asked_by).await;
@@ -102,6 +104,9 @@ impl Call {
             call: Some(keys.figures.call(upstream.provider.id.as_str(), CallKind::Gateway)),
             status: None,
             refusal: None,
+            reader: None,
+            path: path.to_owned(),
+            is_counted: false,
             place: None,
         };
         Ok(Self { key, answering })
@@ -119,8 +124,20 @@ pub(crate) struct Answering {
     call: Option<figures::Call>,
     status: Option<StatusCode>,
     refusal: Option<Refusal>,
+    /// Finds the token counts in the answer's body.
+    reader: Option<AnswerReader>,
+    /// The path that was asked for: some answers name no model.
+    path: String,
+    is_counted: bool,
     /// Of a stream; free again with the answer.
     place: Option<StreamPlace>,
+}
+
+/// What was used up to here counts, though nobody waited for the end.
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.count(false);
+    }
 }
 
 /// A refusal's body, as far as it is kept.
@@ -172,6 +189,9 @@ impl Answering {
         if head.content_type.is_some_and(|kind| begins_with(kind, b"text/event-stream")) {
             self.place = Some(self.take_place()?);
         }
+        let AnswerHead { content_type, content_encoding } = head;
+        let reader = AnswerReader::for_answer(status.as_u16(), content_type, content_encoding, &self.path);
+        self.reader = Some(reader);
         // A web page is the answer of something in between.
         let is_page = head.content_type.is_some_and(|kind| begins_with(kind, b"text/html"));
         Ok(status.is_success() && !is_page && self.ticket.as_ref().is_some_and(KeyTicket::success_is_news))
@@ -193,6 +213,9 @@ impl Answering {
 
     /// The next bytes of the answer's body.
     pub(crate) fn read(&mut self, bytes: &[u8]) {
+        if let Some(reader) = &mut self.reader {
+            reader.read(bytes);
+        }
         if let Some(refusal) = &mut self.refusal {
             let room = REFUSAL_BYTES.saturating_sub(refusal.body.len());
             refusal.body.extend_from_slice(&bytes[..bytes.len().min(room)]);
@@ -239,6 +262,17 @@ impl Answering {
         if let Some(call) = self.call.take() {
             call.ended(outcome);
         }
+        self.count(outcome != CallOutcome::Ok);
+    }
+
+    /// Counts the call in its user's usage, once.
+    fn count(&mut self, is_error: bool) {
+        if std::mem::replace(&mut self.is_counted, true) {
+            return;
+        }
+        let counts = self.reader.take().map(AnswerReader::finish).unwrap_or_default();
+        let (now, provider) = (self.keys.clock.now(), &self.upstream.provider.id);
+        self.keys.usage.record(now, &self.caller.user, provider, &counts, is_error);
     }
 
     fn refused(&self, status: StatusCode) -> CallOutcome {

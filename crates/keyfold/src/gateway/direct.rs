@@ -67,6 +67,7 @@ pub struct PlainRequest {
     upstream: Arc<Upstream>,
     /// Which of the upstream's ways it goes, by its path.
     is_generation: bool,
+    path: String,
     is_head: bool,
     /// Bytes of the caller's head, which are still unused.
     head_bytes: usize,
@@ -293,6 +294,7 @@ impl PlainRequest {
         Some(Self {
             upstream: Arc::clone(upstream),
             is_generation: upstream.is_generation(target.path()),
+            path: target.path().to_owned(),
             is_head: method == "HEAD",
             head_bytes,
             body_bytes: body_bytes.unwrap_or(0),
@@ -365,7 +367,7 @@ impl Gateway {
         request: PlainRequest,
         added: &Added<'_>,
     ) -> Result<Passed, Error> {
-        let Call { key, answering } = self.begin(caller, &request.upstream).await?;
+        let Call { key, answering } = self.begin(caller, &request.upstream, &request.path).await?;
         put_key(&mut connection.head, &request.upstream.provider, &key);
         drop(key);
         let mut passage = Passage {

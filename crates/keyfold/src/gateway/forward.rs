@@ -69,7 +69,7 @@ impl Gateway {
     ) -> Result<Response<AnswerBody>, Error> {
         let route = upstream.route(head.target.path());
         let uri = uri(route, &head)?;
-        let Call { key, mut answering } = self.begin(caller, upstream).await?;
+        let Call { key, mut answering } = self.begin(caller, upstream, head.target.path()).await?;
         let provider = &upstream.provider;
         let is_head = head.method == Method::HEAD;
         let progress = Progress::new();

@@ -69,12 +69,17 @@ impl Gateway {
     }
 
     /// Opens the caller's user's key, unless the provider counts as unreachable.
-    async fn begin(&self, caller: GatewayCaller, upstream: &Arc<Upstream>) -> Result<Call, Error> {
+    async fn begin(
+        &self,
+        caller: GatewayCaller,
+        upstream: &Arc<Upstream>,
+        path: &str,
+    ) -> Result<Call, Error> {
         upstream.breaker.may_try().map_err(|left| Error::ProviderAway {
             provider: upstream.provider.id.clone(),
             name: upstream.provider.name.clone(),
             retry_after: Duration::from_secs(left.as_secs() + 1),
         })?;
-        Call::begin(&self.keys, &self.limits, caller, upstream).await
+        Call::begin(&self.keys, &self.limits, caller, upstream, path).await
     }
 }

@@ -167,6 +167,7 @@ impl Keys {
             notes.used.retain(|(noted, ..), _| noted != user);
             notes.marks.retain(|(noted, _), _| noted != user);
         }
+        self.usage.forget(user);
         self.forget(user);
     }
 

@@ -41,6 +41,7 @@ use crate::secret::ApiKey;
 use crate::storage::deletions::Tombstone;
 use crate::storage::keys::KeyVersion;
 use crate::storage::{self, Connection, Database, root_secrets};
+use crate::usage::Usage;
 use crate::user::UserId;
 use environment::Found;
 
@@ -65,6 +66,7 @@ pub(crate) struct Keys {
     pub(crate) random: Arc<dyn Random>,
     pub(crate) read_from: ReadFrom,
     pub(crate) figures: Figures,
+    pub(crate) usage: Usage,
     pub(crate) audit: Audit,
     cache: UserCache,
     /// Where keys stand in `.env` files, two savings at once wait for each other: files have no versions.
@@ -191,6 +193,7 @@ impl Keys {
         Ok(Self {
             digest_key: hmac::Key::new(hmac::HMAC_SHA256, digest_key.as_slice()),
             figures: Figures::new(registry.iter().map(|provider| provider.id.as_str())),
+            usage: Usage::default(),
             audit,
             cache: UserCache::new(),
             saving: tokio::sync::Mutex::default(),
@@ -310,6 +313,27 @@ impl Keys {
                 self.notes().used.entry((user, provider, version)).or_insert(at);
             }
         }
+    }
+
+    /// Writes down what calls came to. Only users of local mode can have made some without a session.
+    pub(crate) async fn flush_usage(&self) {
+        if let ReadFrom::Environment(_) = self.read_from {
+            for user in self.usage.users() {
+                if let Err(error) = self.make_session(&user).await {
+                    tracing::debug!(cause = error.cause(), "no session was made for usage figures");
+                }
+            }
+        }
+        self.usage.flush(&self.database).await;
+    }
+
+    async fn make_session(&self, user: &UserId) -> Result<(), Error> {
+        if storage::sessions::find(&self.database, user).await?.is_none() {
+            let transaction = self.database.begin().await?;
+            self.take_turn(&transaction, user, self.clock.now()).await?;
+            transaction.commit().await?;
+        }
+        Ok(())
     }
 
     fn notes(&self) -> std::sync::MutexGuard<'_, Notes> {

@@ -14,6 +14,8 @@ use crate::user::UserId;
 
 /// How long after the last sign of life announcements may have been lost.
 pub(super) const TRUSTED_FOR: Duration = Duration::from_millis(500);
+/// What changes of service tokens are announced by; no user can have this id.
+pub(crate) const SERVICE_TOKENS: &str = "\u{1}service_tokens";
 /// Users share counters; to share one costs a look-up now and then.
 const COUNTERS: usize = 4096;
 
@@ -54,7 +56,12 @@ impl Changes {
 
     /// To be taken before the rows of `user` are read.
     pub(crate) fn stamp(&self, user: &UserId) -> Stamp {
-        let index = self.index(user.as_str());
+        self.stamp_of(user.as_str())
+    }
+
+    /// The same for something that is announced by this name.
+    pub(crate) fn stamp_of(&self, name: &str) -> Stamp {
+        let index = self.index(name);
         Stamp {
             all: self.all.load(Ordering::Acquire),
             counter: self.counters[index].load(Ordering::Acquire),

@@ -158,6 +158,7 @@ pub(crate) async fn remove_all(
     let keys = remove(&REMOVE_KEYS).await?;
     let steps = remove(&REMOVE_STEPS).await?;
     remove(&REMOVE_DAMAGED_DATA_KEY).await?;
+    super::usage::remove(transaction, user).await?;
     let sessions = remove(&REMOVE_SESSION).await?;
     Ok(Removed { keys, versions, steps, sessions })
 }

@@ -48,6 +48,18 @@ const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("../../migrations/sqlite/0006_master_keys.sql"),
         postgres: include_str!("../../migrations/postgres/0006_master_keys.sql"),
     },
+    Migration {
+        version: 7,
+        name: "usage",
+        sqlite: include_str!("../../migrations/sqlite/0007_usage.sql"),
+        postgres: include_str!("../../migrations/postgres/0007_usage.sql"),
+    },
+    Migration {
+        version: 8,
+        name: "service_token_changes",
+        sqlite: include_str!("../../migrations/sqlite/0008_service_token_changes.sql"),
+        postgres: include_str!("../../migrations/postgres/0008_service_token_changes.sql"),
+    },
 ];
 
 /// Names the lock under which one replica at a time migrates PostgreSQL: "keyfold" in ASCII.

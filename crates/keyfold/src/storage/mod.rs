@@ -17,6 +17,7 @@ pub(crate) mod service_tokens;
 pub(crate) mod sessions;
 mod sqlite;
 pub(crate) mod steps;
+pub(crate) mod usage;
 pub(crate) mod users;
 mod value;
 

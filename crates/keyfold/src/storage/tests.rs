@@ -7,9 +7,10 @@ use jiff::{SignedDuration, Timestamp};
 use super::deletions::{Removed, Tombstone};
 use super::keys::{self, KeyRow, KeyVersion};
 use super::steps::{self, StepRow};
+use super::usage::{Added, UsageFigures, UsageRow};
 use super::{
     Connection, Database, Statement, StorageError, Value, audit, deletions, master_keys, rechecks,
-    root_secrets, service_tokens, sessions, statement, users,
+    root_secrets, service_tokens, sessions, statement, usage, users,
 };
 use crate::user::UserId;
 
@@ -28,6 +29,8 @@ mod suite {
             &service_tokens::ALL,
             &rechecks::ALL,
             &deletions::ALL,
+            &usage::ALL,
+            usage::adding(),
             &audit::ALL,
             &audit::READING,
         ]
@@ -518,6 +521,65 @@ mod suite {
                 > time - SignedDuration::from_hours(24 * 3650)
         );
     }
+
+    pub(super) async fn what_calls_came_to_is_added_up(database: Database) {
+        let (ann, bob) = (user("ann"), user("bob"));
+        session(&database, &ann).await;
+        session(&database, &bob).await;
+        let first = [
+            calls(&ann, "2026-01-01", "exa", ""),
+            calls(&ann, "2026-01-02", "gemini", "flash"),
+            calls(&bob, "2026-01-02", "gemini", "flash"),
+            calls(&user("never-here"), "2026-01-02", "gemini", "flash"),
+        ];
+        usage::add(&database, &first).await.unwrap();
+        usage::add(&database, &first[1..2]).await.unwrap();
+        let many: Vec<_> = (0..usage::MOST_ADDED)
+            .map(|n| calls(&ann, "2026-01-03", "gemini", &format!("m{n:03}")))
+            .collect();
+        usage::add(&database, &many).await.unwrap();
+
+        let found = usage::of_user(&database, &ann, "2026-01-01").await.unwrap();
+        assert_eq!(found.len(), usage::MOST_ADDED + 2);
+        assert_eq!(found[..usage::MOST_ADDED], many.into_iter().map(|added| added.row).collect::<Vec<_>>());
+        let twice = UsageFigures { requests: 6, errors: 2, input_tokens: 20, output_tokens: 40, unknown: 2 };
+        let last = [UsageRow { figures: twice, ..first[1].row.clone() }, first[0].row.clone()];
+        assert_eq!(found[usage::MOST_ADDED..], last);
+        assert_eq!(usage::of_user(&database, &bob, "2026-01-02").await.unwrap(), [first[2].row.clone()]);
+        assert_eq!(usage::of_user(&database, &bob, "2026-01-03").await.unwrap(), []);
+        assert_eq!(usage::of_user(&database, &user("never-here"), "").await.unwrap(), []);
+        usage::remove(&database, &ann).await.unwrap();
+        assert_eq!(usage::of_user(&database, &ann, "").await.unwrap(), []);
+        assert_eq!(usage::of_user(&database, &bob, "").await.unwrap().len(), 1);
+    }
+
+    pub(super) async fn what_was_counted_before_a_deletion_does_not_come_back(database: Database) {
+        let (ann, bob) = (user("ann"), user("bob"));
+        for user in [&ann, &bob] {
+            session(&database, user).await;
+            usage::add(&database, &[calls(user, "2026-01-01", "gemini", "flash")]).await.unwrap();
+        }
+        deletions::bury(&database, &ann, at(10), at(20)).await.unwrap();
+        deletions::remove_all(&database, &ann).await.unwrap();
+        assert_eq!(usage::of_user(&database, &ann, "").await.unwrap(), []);
+        let before = Added { since: at(10), ..calls(&ann, "2026-01-01", "gemini", "flash") };
+        usage::add(&database, &[before.clone(), calls(&bob, "2026-01-01", "gemini", "flash")]).await.unwrap();
+        assert_eq!(usage::of_user(&database, &ann, "").await.unwrap(), []);
+        // Nor when the user came back meanwhile.
+        session(&database, &ann).await;
+        usage::add(&database, std::slice::from_ref(&before)).await.unwrap();
+        assert_eq!(usage::of_user(&database, &ann, "").await.unwrap(), []);
+        let after = Added { since: at(11), ..before };
+        usage::add(&database, std::slice::from_ref(&after)).await.unwrap();
+        assert_eq!(usage::of_user(&database, &ann, "").await.unwrap(), [after.row]);
+        assert_eq!(usage::of_user(&database, &bob, "").await.unwrap()[0].figures.requests, 6);
+    }
+}
+
+fn calls(user: &UserId, day: &str, provider: &str, model: &str) -> Added {
+    let figures = UsageFigures { requests: 3, errors: 1, input_tokens: 10, output_tokens: 20, unknown: 1 };
+    let row = UsageRow { day: day.into(), provider: provider.into(), model: model.into(), figures };
+    Added { user: user.clone(), row, since: at(0) }
 }
 
 /// The rows of these tests, by version.
@@ -622,6 +684,8 @@ macro_rules! suite {
             nobody_sees_half_a_transaction
             a_statement_given_up_halfway_leaves_the_database_usable
             times_keep_their_microseconds
+            what_calls_came_to_is_added_up
+            what_was_counted_before_a_deletion_does_not_come_back
         }
     };
 }

@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use keyfold::audit::Selection;
 use keyfold::{Environment, Keyfold};
@@ -57,17 +58,24 @@ async fn uses_that_were_recorded_before_a_kill_are_in_the_log_once() {
     keyfold.close().await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 #[ignore = "a helper that another test starts"]
 #[expect(clippy::disallowed_methods, reason = "what the test that starts it says")]
 async fn helper_that_uses_a_key() {
     let Some(dir) = std::env::var_os("KEYFOLD_TEST_DIR").map(PathBuf::from) else { return };
     let keyfold = Keyfold::open_with(Environment::default(), &dir).await.unwrap();
-    let keys = keyfold.user_api_keys("local").await.unwrap();
-    let opened = keys.get("gemini").unwrap();
-    loop {
-        keys.record_a_call(&opened).await.unwrap();
-        println!("used");
-        tokio::task::yield_now().await;
-    }
+    let keys = Arc::new(keyfold.user_api_keys("local").await.unwrap());
+    let opened = Arc::new(keys.get("gemini").unwrap());
+    // On several threads, each of which may have a part of the spool.
+    let users = (0..4).map(|_| {
+        let (keys, opened) = (Arc::clone(&keys), Arc::clone(&opened));
+        tokio::spawn(async move {
+            loop {
+                keys.record_a_call(&opened).await.unwrap();
+                println!("used");
+                tokio::task::yield_now().await;
+            }
+        })
+    });
+    futures_util::future::join_all(users).await;
 }

@@ -1,0 +1,1 @@
+-- One process uses an SQLite file, and asks it at every use.
