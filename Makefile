@@ -69,6 +69,20 @@ fuzz-smoke: fuzz-tools ## Feed each fuzz target a fixed number of inputs
 bench: build-tools ## Measure, and print each figure beside its floor of the same run
 	$(CARGO) run --release --locked -p keyfold-bench
 
+.PHONY: bench-gateway
+bench-gateway: build ## Measure the gateway beside nginx and the bare provider, in some ten minutes (PART=quick: in one)
+	@scripts/install-bench-tools.sh || echo "going on without them"
+	$(CARGO) build --release --locked -p keyfold-gateway-bench
+	target/release/keyfold-gateway-bench $(PART)
+
+# Frame pointers let `perf` see who called whom.
+.PHONY: profile-gateway
+profile-gateway: build-tools ## Show where the gateway's time goes, with perf
+	@scripts/install-bench-tools.sh || echo "going on without them"
+	RUSTFLAGS="-C force-frame-pointers=yes" $(CARGO) build --profile profiling --locked -p keyfold-server --bin keyfold
+	$(CARGO) build --release --locked -p keyfold-gateway-bench
+	KEYFOLD_BENCH_PROGRAM=target/profiling/keyfold target/release/keyfold-gateway-bench profile
+
 .PHONY: leak-demo
 leak-demo: build-tools ## Show how keys in the environment reach other users' requests, and Keyfold's do not
 	@scripts/install-test-tools.sh

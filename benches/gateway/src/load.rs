@@ -389,7 +389,7 @@ async fn held(work: &Arc<Work>, streams: usize) {
 
 fn read_users(target: &Target, streamed: bool) -> io::Result<Vec<User>> {
     let Target { address, path, headers, users } = target;
-    let headers: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
+    let headers: String = headers.iter().flat_map(|line| [line.as_str(), "\r\n"]).collect();
     let stream = if streamed { r#","stream":true,"stream_options":{"include_usage":true}"# } else { "" };
     let body = format!(
         r#"{{"model":"gpt-4o-mini","messages":[{{"role":"system","content":"You are a bench."}},{{"role":"user","content":"Tell me about the quick brown fox and the lazy dog, in about a hundred words."}}]{stream}}}"#
@@ -408,9 +408,9 @@ fn read_users(target: &Target, streamed: bool) -> io::Result<Vec<User>> {
 
 /// Writes the users' file of a [`Target`].
 pub(crate) fn write_users<'a>(file: &Path, users: impl Iterator<Item = (&'a str, String)>) -> io::Result<()> {
-    let lines: String =
-        users.map(|(credential, fingerprint)| format!("{credential}\t{fingerprint}\n")).collect();
-    std::fs::write(file, lines)
+    let lines: Vec<_> =
+        users.map(|(credential, fingerprint)| format!("{credential}\t{fingerprint}")).collect();
+    std::fs::write(file, lines.join("\n"))
 }
 
 fn percentile(sorted: &[Duration], part: f64) -> f64 {

@@ -106,10 +106,10 @@ pub(crate) struct HeldStreams {
     pub(crate) bad: usize,
 }
 
-/// Opens as many streams as are wanted and possible, and looks at the peer while they are.
-pub(crate) async fn hold(stage: &Stage, provider: &Provider, peer: &Peer) -> HeldStreams {
+/// Opens so many streams, and looks at the peer while they are open.
+pub(crate) async fn hold(provider: &Provider, peer: &Peer, streams: usize) -> HeldStreams {
     provider.plan(ENDLESS, GAP_MS).await;
-    let mut load = load_command(&peer.target, Kind::Held { streams: stage.streams() }).spawn().unwrap();
+    let mut load = load_command(&peer.target, Kind::Held { streams }).spawn().unwrap();
     let mut lines = BufReader::new(load.stdout.take().unwrap()).lines();
     let opened = tokio::time::timeout(OPENING, lines.next_line()).await;
     let open = opened.ok().and_then(|line| line.ok()??.parse().ok()).unwrap_or(0);

@@ -1,6 +1,8 @@
 //! Programs that run for the bench: where, what they take, and that they end with it.
 
+use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -55,7 +57,9 @@ fn all_cpus() -> Vec<usize> {
 pub(crate) fn hold_to(root: u32, cpus: &[usize]) {
     all_cpus();
     let mut set = CpuSet::new();
-    cpus.iter().for_each(|cpu| set.set(*cpu));
+    for cpu in cpus {
+        set.set(*cpu);
+    }
     let root = if root == 0 { std::process::id() } else { root };
     for process in tree(root) {
         for thread in numbers_in(&format!("/proc/{process}/task")) {
@@ -119,6 +123,18 @@ impl Drop for Process {
 #[expect(clippy::disallowed_methods, reason = "programs are found by it")]
 fn path_variable() -> Option<(&'static str, std::ffi::OsString)> {
     std::env::var_os("PATH").map(|path| ("PATH", path))
+}
+
+/// A port to listen on that nobody uses, and that no connection of this machine is given by chance.
+pub(crate) fn unused_port() -> u16 {
+    // Below those that Linux gives to connections.
+    static NEXT: AtomicU16 = AtomicU16::new(20_000);
+    loop {
+        let port = NEXT.fetch_add(1, Ordering::Relaxed);
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// The time on CPUs that a process and all that it started took so far, in seconds.

@@ -7,8 +7,10 @@ use std::path::PathBuf;
 pub(crate) struct Settings {
     /// The program `keyfold`.
     pub(crate) keyfold: PathBuf,
-    pub(crate) litellm: Option<OsString>,
-    pub(crate) portkey: Option<OsString>,
+    /// The program `litellm`.
+    pub(crate) litellm: Option<PathBuf>,
+    /// The program `gateway` of Portkey.
+    pub(crate) portkey: Option<PathBuf>,
     /// Only these peers.
     pub(crate) only: Option<Vec<String>>,
     pub(crate) users: usize,
@@ -22,9 +24,9 @@ impl Settings {
         let beside = || std::env::current_exe().unwrap().with_file_name("keyfold");
         let only = text("ONLY").map(|names| names.split(',').map(|name| name.trim().to_owned()).collect());
         Self {
-            keyfold: variable("PROGRAM").map_or_else(beside, PathBuf::from),
-            litellm: variable("LITELLM"),
-            portkey: variable("PORTKEY"),
+            keyfold: program("PROGRAM").unwrap_or_else(beside),
+            litellm: program("LITELLM"),
+            portkey: program("PORTKEY"),
             only,
             users: number("USERS", 10_000),
             rounds: number("ROUNDS", 5),
@@ -36,6 +38,11 @@ impl Settings {
     pub(crate) fn wants(&self, peer: &str) -> bool {
         self.only.as_ref().is_none_or(|only| only.iter().any(|name| name == peer))
     }
+}
+
+/// Programs are started in another folder than this one.
+fn program(name: &str) -> Option<PathBuf> {
+    std::path::absolute(variable(name)?).ok()
 }
 
 fn number<T: std::str::FromStr>(name: &str, otherwise: T) -> T {

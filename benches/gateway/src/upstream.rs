@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use keyfold_standin::fingerprint;
 use memchr::memmem;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
 use rustls::ServerConfig;
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use serde::{Deserialize, Serialize};
@@ -43,12 +43,18 @@ struct Plan {
     gap_ms: AtomicU64,
 }
 
+impl Default for Plan {
+    fn default() -> Self {
+        Self { chunks: AtomicU64::new(10), gap_ms: AtomicU64::new(5) }
+    }
+}
+
 /// Runs until it is ended. Its first line on standard output says where it listens.
 pub(crate) async fn run(folder: &Path) -> io::Result<()> {
-    let plan = Arc::new(Plan { chunks: AtomicU64::new(10), gap_ms: AtomicU64::new(5) });
-    let (plain, tls) = (listen()?, listen()?);
+    let plan = Arc::new(Plan::default());
+    let (unencrypted, tls) = (listen()?, listen()?);
     let acceptor = TlsAcceptor::from(Arc::new(tls_settings(folder)));
-    let ports = Ports { plain: plain.local_addr()?.port(), tls: tls.local_addr()?.port() };
+    let ports = Ports { plain: unencrypted.local_addr()?.port(), tls: tls.local_addr()?.port() };
     let mut out = io::stdout();
     writeln!(out, "{}", serde_json::to_string(&ports)?)?;
     out.flush()?;
@@ -64,8 +70,13 @@ pub(crate) async fn run(folder: &Path) -> io::Result<()> {
             });
         }
     });
+    answer_all(unencrypted, plan).await;
+    Ok(())
+}
+
+async fn answer_all(listener: TcpListener, plan: Arc<Plan>) {
     loop {
-        let Ok(stream) = accept(&plain).await else { continue };
+        let Ok(stream) = accept(&listener).await else { continue };
         let plan = Arc::clone(&plan);
         tokio::spawn(async move {
             // An error is a connection that the other side closed.
@@ -95,6 +106,9 @@ async fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
 fn tls_settings(folder: &Path) -> ServerConfig {
     let mut params = CertificateParams::new(vec![]).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    // Names must differ, or the certificate would look as if it had signed itself.
+    params.distinguished_name.push(DnType::CommonName, "An authority of a bench");
     let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
     std::fs::write(folder.join(AUTHORITY_FILE), authority.pem()).unwrap();
     let pair = KeyPair::generate().unwrap();
@@ -296,4 +310,54 @@ fn write_chunk(answer: &mut Vec<u8>, parts: &[&str]) {
         answer.extend_from_slice(part.as_bytes());
     }
     answer.extend_from_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use keyfold_standin::fingerprint;
+
+    use super::{Plan, answer_all, listen, plan_request};
+    use crate::http::Connection;
+    use crate::load::{Target, ask_once, write_users};
+
+    const KEY: &str = "sk-of-a-test";
+
+    #[tokio::test]
+    async fn an_answer_made_with_another_key_is_noticed() {
+        let listener = listen().unwrap();
+        let address = listener.local_addr().unwrap();
+        let task = tokio::spawn(answer_all(listener, Arc::new(Plan::default())));
+        let folder = tempfile::tempdir().unwrap();
+        let (path, users) = ("/v1/chat/completions".to_owned(), folder.path().join("users"));
+        let target = Target { address, path, headers: vec![], users: users.clone() };
+        write_users(&users, std::iter::once((KEY, fingerprint(KEY)))).unwrap();
+        assert_eq!(ask_once(&target).await.unwrap(), None);
+        write_users(&users, std::iter::once((KEY, fingerprint("sk-of-another")))).unwrap();
+        let bad = ask_once(&target).await.unwrap().unwrap();
+        assert!(bad.starts_with("200 ") && bad.contains(&fingerprint(KEY)), "{bad}");
+        task.abort();
+    }
+
+    #[tokio::test]
+    async fn a_stream_has_the_pieces_that_were_asked_for_and_the_mark_in_the_first() {
+        let listener = listen().unwrap();
+        let address = listener.local_addr().unwrap();
+        let task = tokio::spawn(answer_all(listener, Arc::new(Plan::default())));
+        let mut connection = Connection::open(address, None).await.unwrap();
+        assert_eq!(connection.ask(plan_request(3, 0).as_bytes()).await.unwrap().status, 204);
+        let request = format!(
+            "POST /v1/chat/completions HTTP/1.1\r\nauthorization: Bearer {KEY}\r\ncontent-length: 15\r\n\r\n{{\"stream\":true}}"
+        );
+        let mut stream = connection.begin(request.as_bytes()).await.unwrap();
+        let mut text = String::from_utf8(stream.piece.clone()).unwrap();
+        assert!(text.contains(&format!("fp={}", fingerprint(KEY))), "{text}");
+        while stream.next().await.unwrap() {
+            text += std::str::from_utf8(&stream.piece).unwrap();
+        }
+        assert_eq!(text.matches("\"delta\"").count(), 3, "{text}");
+        assert!(text.ends_with("data: [DONE]\n\n"), "{text}");
+        task.abort();
+    }
 }

@@ -4,20 +4,19 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read as _};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
 use std::process::Stdio;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use keyfold_standin::Issuer;
 use keyfold_standin::issuer::PARTY;
-use keyfold_test_servers::{PostgresServer, free_port};
+use keyfold_test_servers::PostgresServer;
 
 use super::{KEYFOLD, Peer, Place, Way, fetch};
 use crate::http::Connection;
 use crate::load::Target;
 use crate::people::People;
-use crate::processes::Process;
+use crate::processes::{Process, unused_port};
 use crate::upstream::AUTHORITY_FILE;
 
 /// Keys that are being saved at a time.
@@ -92,7 +91,7 @@ impl Deployment {
     pub(crate) fn start(&self, place: &Place<'_>) -> Peer {
         let state = place.folder.join("keyfold");
         std::fs::create_dir_all(&state).unwrap();
-        let metrics = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+        let metrics = SocketAddr::from((Ipv4Addr::LOCALHOST, unused_port()));
         let mut command = Process::command(place.settings.keyfold.as_os_str(), &place.layout.measured());
         command
             .arg("serve")
@@ -134,16 +133,12 @@ impl Deployment {
                 address,
                 path: "/gateway/openai/v1/chat/completions".into(),
                 headers: vec![],
-                users: self.users_file(people),
+                users: people.file(KEYFOLD, &people.signed_tokens),
             },
             id: Some(process.id()),
             metrics: Some(metrics),
             _process: Some(Rc::new(process)),
         }
-    }
-
-    fn users_file(&self, people: &People) -> PathBuf {
-        people.file(KEYFOLD, &people.signed_tokens)
     }
 }
 

@@ -6,11 +6,9 @@ use std::path::Path;
 use std::process::Stdio;
 use std::rc::Rc;
 
-use keyfold_test_servers::free_port;
-
 use super::{LIMIT, PATH, Peer, Place, Way, exists};
 use crate::load::Target;
-use crate::processes::Process;
+use crate::processes::{Process, unused_port};
 use crate::upstream::AUTHORITY_FILE;
 
 /// The same, told users apart by the signed tokens that Keyfold gets: what their length alone costs.
@@ -32,7 +30,7 @@ pub(super) fn start(place: &Place<'_>) -> Vec<Peer> {
         }
         std::fs::write(folder.join(name), table).unwrap();
     }
-    let ports = [free_port(), free_port()];
+    let ports = [unused_port(), unused_port()];
     let file = folder.join("nginx.conf");
     std::fs::write(&file, configuration(place, &folder, ports)).unwrap();
     let mut command = Process::command("nginx".as_ref(), &place.layout.measured());

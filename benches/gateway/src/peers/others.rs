@@ -1,14 +1,13 @@
 //! Gateways of others, if the environment names their programs. They put one key into every request and know no users, so
 //! their job is the smaller one.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::rc::Rc;
 
-use keyfold_test_servers::free_port;
-
 use super::{PATH, Peer, Place};
 use crate::load::Target;
-use crate::processes::Process;
+use crate::processes::{Process, unused_port};
 
 const LITELLM: &str = "litellm";
 const PORTKEY: &str = "portkey";
@@ -23,15 +22,15 @@ pub(super) fn start(place: &Place<'_>) -> Vec<Peer> {
     litellm.into_iter().chain(portkey.map(|program| start_portkey(place, program))).collect()
 }
 
-fn start_litellm(place: &Place<'_>, program: &std::ffi::OsStr) -> Peer {
-    let (port, key, base) = (free_port(), &place.people.keys[0], place.base_url());
+fn start_litellm(place: &Place<'_>, program: &Path) -> Peer {
+    let (port, key, base) = (unused_port(), &place.people.keys[0], place.base_url());
     let settings = place.folder.join("litellm.yaml");
     let text = format!(
         "model_list:\n  - model_name: gpt-4o-mini\n    litellm_params: {{ model: openai/gpt-4o-mini, api_base: \"{base}/v1\", api_key: \"{key}\" }}\n\
          litellm_settings: {{ telemetry: false, num_retries: 0 }}\ngeneral_settings: {{ master_key: \"{LITELLM_KEY}\" }}\n"
     );
     std::fs::write(&settings, text).unwrap();
-    let mut command = Process::command(program, &place.layout.measured());
+    let mut command = Process::command(program.as_os_str(), &place.layout.measured());
     command.arg("--config").arg(settings).args(["--host", "127.0.0.1", "--port", &port.to_string()]);
     command.args(["--num_workers", &place.layout.measured().len().to_string(), "--telemetry", "False"]);
     command
@@ -43,9 +42,9 @@ fn start_litellm(place: &Place<'_>, program: &std::ffi::OsStr) -> Peer {
     started(LITELLM, place, command, target)
 }
 
-fn start_portkey(place: &Place<'_>, program: &std::ffi::OsStr) -> Peer {
-    let port = free_port();
-    let mut command = Process::command(program, &place.layout.measured());
+fn start_portkey(place: &Place<'_>, program: &Path) -> Peer {
+    let port = unused_port();
+    let mut command = Process::command(program.as_os_str(), &place.layout.measured());
     command.arg(format!("--port={port}")).arg("--headless").env("NODE_ENV", "production");
     let headers = vec![
         "x-portkey-provider: openai".to_owned(),
