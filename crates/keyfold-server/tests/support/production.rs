@@ -11,9 +11,9 @@ use keyfold::settings::Environment;
 use keyfold::{Keyfold, Parts};
 use keyfold_server::app::App;
 use keyfold_server::config::{Config, ServerConfig};
+use keyfold_server::lane::serve_app;
 use keyfold_server::metrics::Metrics;
-use keyfold_server::router::router;
-use keyfold_server::serve::{Limits, serve};
+use keyfold_server::serve::Limits;
 use keyfold_standin::issuer::{Issuer, PARTY};
 use keyfold_standin::{PROVIDERS, Standin, example_key};
 use keyfold_test_servers::{PostgresServer, SqlClient};
@@ -144,7 +144,7 @@ impl Setup {
         let (stop, mut stopped) = watch::channel(false);
         let serving = tokio::spawn(async move {
             let stop = async move { drop(stopped.wait_for(|stop| *stop).await) };
-            serve(listener, router(&app), Limits::default(), stop).await;
+            serve_app(listener, &app, Limits::default(), stop).await;
         });
         let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
         let client = client.build().unwrap();

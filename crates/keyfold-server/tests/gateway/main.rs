@@ -1,0 +1,16 @@
+//! The gateway from outside, by its bytes, on both ways that lead through it: what crosses, who may call, how answers
+//! stream, and what an attacker gets out of it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod answers;
+mod attacks;
+mod callers;
+mod calls;
+mod errors;
+mod stage;
+mod streams;
+mod wire;
