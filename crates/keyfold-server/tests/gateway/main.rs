@@ -5,11 +5,15 @@
 
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../canary/program.rs"]
+#[allow(dead_code, reason = "a part of it is used here")]
+mod program;
 
 mod answers;
 mod attacks;
 mod callers;
 mod calls;
+mod encrypted;
 mod errors;
 mod stage;
 mod streams;
