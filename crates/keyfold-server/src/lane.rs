@@ -15,12 +15,14 @@ use std::time::Instant;
 use axum::body::to_bytes;
 use axum::response::Response;
 use http::Method;
+use http::header::STRICT_TRANSPORT_SECURITY;
 use httparse::{ParserConfig, Status};
 use keyfold::auth::local::RequestOrigin;
 use keyfold::gateway::direct::{Added, CallerConnection, Passed, PlainRequest, read_length};
 use keyfold::gateway::{Field, PREFIX, Target};
 use keyfold::mode::Mode;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant as TokioInstant;
 
 use crate::app::App;
 use crate::caller::{Caller, FORWARDED_FOR, client_address};
@@ -29,7 +31,7 @@ use crate::gateway_caller::{AskedIn, admit, find_credential, refuse_in_address};
 use crate::metrics::known_method;
 use crate::middleware::header_limit::{LONGEST_TARGET, MOST_BYTES, MOST_HEADERS};
 use crate::middleware::request_scope::{REQUEST_ID, RequestLine, callers_own, made, shape_of};
-use crate::middleware::security_headers::{STAY_WITH_HTTPS_LINE, stays_with_https};
+use crate::middleware::security_headers::{STAY_WITH_HTTPS, STAY_WITH_HTTPS_LINE, stays_with_https};
 use crate::problem::Problem;
 use crate::rate_limit::{self, put_lines};
 use crate::router::router;
@@ -94,16 +96,27 @@ impl FirstReader for Lane {
         stopping: &mut Stopping,
     ) -> Option<(TcpStream, Vec<u8>)> {
         let mut connection = CallerConnection::new(stream, limits.write);
+        let mut head_until = None;
         loop {
             let plain = match self.look(&mut connection, peer) {
-                Look::Plain(plain) => plain,
+                Look::Plain(plain) => {
+                    head_until = None;
+                    plain
+                }
                 Look::Other => return Some(connection.into_parts()),
                 Look::More => {
                     let is_idle = connection.unused().is_empty();
+                    // From its first byte on, a head has so long, in however small pieces it comes.
+                    let begun = TokioInstant::now();
+                    let until = *head_until.get_or_insert(begun + limits.head);
+                    let left = if is_idle { limits.head } else { until.saturating_duration_since(begun) };
                     let read = tokio::select! {
-                        read = connection.read(limits.head) => read,
+                        read = connection.read(left) => read,
                         () = stopping.asked(), if is_idle => return None,
                     };
+                    if is_idle {
+                        head_until = None;
+                    }
                     match read {
                         Ok(true) => continue,
                         // Hyper has words for a head that does not come.
@@ -304,6 +317,9 @@ impl Lane {
         rate_limit::write_headers(log, response.headers_mut());
         if let Ok(id) = http::HeaderValue::from_str(id) {
             response.headers_mut().insert(REQUEST_ID, id);
+        }
+        if stays_with_https(&self.app, false) {
+            response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, STAY_WITH_HTTPS);
         }
         let status = response.status().as_u16();
         self.app.metrics.request(method, ROUTE, status, begun.elapsed());

@@ -144,6 +144,7 @@ pub fn router(app: &App) -> Router {
         .merge(pages)
         // What is behind it is described by each provider.
         .route("/gateway/{provider}/{*path}", any(gateway::gateway))
+        .route("/gateway/{provider}/", any(gateway::gateway))
         .fallback(|| async {
             Problem::new("not_found", "There is nothing at this address. /docs lists what there is.")
         })

@@ -169,15 +169,17 @@ pub(crate) async fn serve_with(
             // Hyper's part is large, and many connections never need it.
             let connection = Box::pin(async move {
                 let exchange = Exchange::default();
-                let stream = WriteTimeout::new(Rewound::new(stream, unused), limits.write);
+                let stream = WriteTimeout::new(Rewound::new(stream, exchange.clone(), unused), limits.write);
                 let stream = OwnRefusals::new(stream, exchange.clone(), router.clone(), peer);
                 let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
                     let (router, exchange) = (router.clone(), exchange.clone());
-                    let answer = exchange.begin();
+                    let (answer, version) = (exchange.begin(), request.version());
                     request.extensions_mut().insert(Peer(peer));
                     async move {
                         let response = router.oneshot(request).await.unwrap_or_else(|never| match never {});
-                        Ok::<_, Infallible>(response.map(|body| AnswerBody::new(body, exchange, answer)))
+                        Ok::<_, Infallible>(
+                            response.map(|body| AnswerBody::new(body, exchange, answer, version)),
+                        )
                     }
                 });
                 watcher.watch(builder.serve_connection(TokioIo::new(stream), service)).await

@@ -31,7 +31,7 @@ const DEFAULTS: [(HeaderName, &str); 8] = [
 ];
 
 /// A year, which is what browsers' own lists ask for; for this host only, as others are not Keyfold's.
-const STAY_WITH_HTTPS: &str = "max-age=31536000";
+pub(crate) const STAY_WITH_HTTPS: HeaderValue = HeaderValue::from_static("max-age=31536000");
 /// The same as a whole line.
 pub(crate) const STAY_WITH_HTTPS_LINE: &[u8] = b"strict-transport-security: max-age=31536000\r\n";
 
@@ -45,7 +45,7 @@ pub(crate) async fn security_headers(State(app): State<App>, request: Request, n
     let came_over_https = request.extensions().get::<Caller>().is_some_and(|caller| caller.came_over_https);
     let mut response = next.run(request).await;
     if stays_with_https(&app, came_over_https) {
-        response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(STAY_WITH_HTTPS));
+        response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, STAY_WITH_HTTPS);
     }
     for (name, value) in DEFAULTS {
         response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));

@@ -15,7 +15,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
-use http::{Method, Request, StatusCode, Uri};
+use http::{Method, Request, StatusCode, Uri, Version};
 use http_body_util::BodyExt;
 use hyper::body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -47,6 +47,8 @@ const IDLE: u64 = 0;
 const ANSWERING: u64 = 1;
 /// The answer was handed over whole, but bytes of it may still have to be written.
 const ENDING: u64 = 2;
+/// It broke off, and only the end of the connection would tell its caller where it ends.
+const BROKEN: u64 = 3;
 const PHASE: u64 = 3;
 
 impl Exchange {
@@ -71,6 +73,15 @@ impl Exchange {
         }
     }
 
+    fn break_off(&self) {
+        self.0.fetch_or(BROKEN, Ordering::Relaxed);
+    }
+
+    /// Whoever reads up to the end must not take what came for the whole.
+    pub(super) fn is_broken(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & PHASE == BROKEN
+    }
+
     fn is_idle(&self) -> bool {
         self.0.load(Ordering::Relaxed) & PHASE == IDLE
     }
@@ -81,11 +92,13 @@ pub(super) struct AnswerBody {
     body: Body,
     exchange: Exchange,
     answer: u64,
+    /// Its caller speaks HTTP/1.0, which has no other end for a body of unknown length.
+    ends_with_connection: bool,
 }
 
 impl AnswerBody {
-    pub(super) fn new(body: Body, exchange: Exchange, answer: u64) -> Self {
-        Self { body, exchange, answer }
+    pub(super) fn new(body: Body, exchange: Exchange, answer: u64, version: Version) -> Self {
+        Self { body, exchange, answer, ends_with_connection: version == Version::HTTP_10 }
     }
 }
 
@@ -103,7 +116,11 @@ impl hyper::body::Body for AnswerBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        if self.ends_with_connection && matches!(frame, Some(Err(_))) {
+            self.exchange.break_off();
+        }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -395,7 +412,7 @@ mod tests {
             format!("head{OWN_400}{OWN_400}")
         );
         // Handed over, but not yet written.
-        drop(AnswerBody::new(Body::empty(), exchange.clone(), answer));
+        drop(AnswerBody::new(Body::empty(), exchange.clone(), answer, Version::HTTP_11));
         assert_eq!(read_of(&exchange, 4096, &[OWN_400]).await, OWN_400);
         exchange.flushed();
         assert!(exchange.is_idle());
@@ -405,7 +422,7 @@ mod tests {
     #[test]
     fn the_end_of_an_earlier_answer_is_not_that_of_the_next() {
         let exchange = Exchange::default();
-        let earlier = AnswerBody::new(Body::empty(), exchange.clone(), exchange.begin());
+        let earlier = AnswerBody::new(Body::empty(), exchange.clone(), exchange.begin(), Version::HTTP_11);
         let answer = exchange.begin();
         drop(earlier);
         exchange.flushed();

@@ -1,27 +1,40 @@
-//! A connection of which something was read already.
+//! A connection of which something was read already, and which is cut where its end would tell something false.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 use zeroize::Zeroizing;
 
+use super::own_refusals::Exchange;
+
 /// `stream`, whose first bytes are these.
-pub(super) struct Rewound<S> {
-    stream: S,
+pub(super) struct Rewound {
+    stream: TcpStream,
+    exchange: Exchange,
     /// Wiped when they are gone: there is a credential in them.
     first: Zeroizing<Vec<u8>>,
     used: usize,
 }
 
-impl<S> Rewound<S> {
-    pub(super) fn new(stream: S, first: Vec<u8>) -> Self {
-        Self { stream, first: Zeroizing::new(first), used: 0 }
+impl Rewound {
+    pub(super) fn new(stream: TcpStream, exchange: Exchange, first: Vec<u8>) -> Self {
+        Self { stream, exchange, first: Zeroizing::new(first), used: 0 }
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Rewound<S> {
+impl Drop for Rewound {
+    fn drop(&mut self) {
+        if self.exchange.is_broken() {
+            // Without a wait for what is not sent yet, a close is a reset.
+            let _ = self.stream.set_zero_linger();
+        }
+    }
+}
+
+impl AsyncRead for Rewound {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -43,7 +56,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Rewound<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Rewound<S> {
+impl AsyncWrite for Rewound {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.get_mut().stream).poll_write(context, bytes)
     }

@@ -170,7 +170,7 @@ impl Slot {
 
 impl Member {
     fn new(number: u32, token: String, seed: u64) -> Self {
-        let dice = Dice(seed ^ u64::from(number).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let dice = Dice::of(seed, number.into());
         let slots = std::array::from_fn(|_| Slot::new());
         Self { number, token, dice, operations: 0, slots, calls: vec![], checks: vec![] }
     }
@@ -399,10 +399,15 @@ async fn release_again_and_again(standin: Arc<Standin>) {
 }
 
 /// The generator `SplitMix64`: <https://prng.di.unimi.it/splitmix64.c>
-struct Dice(u64);
+pub(crate) struct Dice(u64);
 
 impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
+    /// One of several that roll differently.
+    pub(crate) fn of(seed: u64, number: u64) -> Self {
+        Self(seed ^ number.wrapping_mul(0x9E37_79B9_7F4A_7C15))
+    }
+
+    pub(crate) fn roll(&mut self, sides: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut value = self.0;
         value = (value ^ (value >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -411,7 +416,7 @@ impl Dice {
     }
 }
 
-fn seed() -> u64 {
+pub(crate) fn seed() -> u64 {
     #[expect(clippy::disallowed_methods, reason = "repeats a run of this test, no setting")]
     let given = std::env::var("ISOLATION_SEED").ok();
     given.map_or_else(

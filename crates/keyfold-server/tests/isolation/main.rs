@@ -5,8 +5,12 @@
 
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../gateway/wire.rs"]
+#[allow(dead_code, reason = "a part of it is used here")]
+mod wire;
 
 mod freshness;
+mod gateway;
 mod globals;
 mod ledger;
 mod load;

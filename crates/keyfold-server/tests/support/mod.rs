@@ -15,9 +15,9 @@ use keyfold::settings::Environment;
 use keyfold::{Keyfold, Parts};
 use keyfold_server::app::App;
 use keyfold_server::config::{Config, ServerConfig};
+use keyfold_server::lane::serve_app;
 use keyfold_server::metrics::Metrics;
-use keyfold_server::router::router;
-use keyfold_server::serve::{Limits, serve};
+use keyfold_server::serve::Limits;
 use keyfold_standin::{PROVIDERS, Standin, example_key};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
@@ -154,7 +154,7 @@ impl Setup {
         let metrics = app.metrics.clone();
         let serving = tokio::spawn(async move {
             let stop = async move { drop(stopped.wait_for(|stop| *stop).await) };
-            serve(listener, router(&app), self.limits, stop).await;
+            serve_app(listener, &app, self.limits, stop).await;
         });
         let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
         Local {

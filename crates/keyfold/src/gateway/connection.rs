@@ -16,7 +16,7 @@ use rustls::ClientConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::ServerName;
 use rustls_platform_verifier::BuilderVerifierExt;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -163,24 +163,17 @@ impl ProviderStream {
         }
     }
 
-    /// Whether nothing came on it while it was idle: neither its end, nor anything that nobody asked for.
+    /// Whether nothing came on it: neither its end, nor anything to read, which stays there.
     pub(crate) fn is_quiet(&mut self, context: &mut Context<'_>) -> bool {
-        let mut byte = [0; 1];
         match self {
             // Costs no system call as long as nothing came.
             Self::Plain(stream) => {
-                stream.poll_read_ready(context).is_pending() || is_empty(stream, &mut byte)
+                let mut byte = [0; 1];
+                stream.poll_peek(context, &mut ReadBuf::new(&mut byte)).is_pending()
             }
-            Self::Tls(stream) => {
-                Pin::new(stream).poll_read(context, &mut ReadBuf::new(&mut byte)).is_pending()
-            }
+            Self::Tls(stream) => Pin::new(stream).poll_fill_buf(context).is_pending(),
         }
     }
-}
-
-/// Readiness may be told for nothing.
-fn is_empty(stream: &TcpStream, byte: &mut [u8]) -> bool {
-    stream.try_read(byte).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
 }
 
 impl AsyncRead for ProviderStream {

@@ -141,6 +141,10 @@ fn first_letter(name: &str) -> u8 {
 
 /// A pattern may end with `*`.
 fn is_one_of(name: &str, patterns: &[&str]) -> bool {
+    // Servers that make variables of headers take `_` and `-` for the same.
+    if name.contains('_') {
+        return is_one_of(&name.replace('_', "-"), patterns);
+    }
     let name = name.as_bytes();
     patterns.iter().any(|pattern| match pattern.as_bytes().strip_suffix(b"*") {
         Some(beginning) => {
@@ -179,6 +183,9 @@ mod tests {
             "X-Real-IP",
             "Keyfold-User",
             "keyfold-anything",
+            "Keyfold_User",
+            "X_Forwarded_For",
+            "Transfer_Encoding",
             "Origin",
             "Sec-Fetch-Mode",
         ] {

@@ -37,6 +37,8 @@ pub const LONGEST_BODY: u64 = 256 * 1024;
 /// The most headers of an answer, and the most bytes of its head.
 const MOST_HEADERS: usize = 128;
 const LONGEST_HEAD: usize = 64 * 1024;
+/// The most heads before that of the answer itself.
+const MOST_INTERIM_HEADS: usize = 100;
 /// What is read of a connection at once.
 const READ_BYTES: usize = 64 * 1024;
 /// What a caller may send before its last request is answered.
@@ -379,6 +381,7 @@ impl Gateway {
             gateway: self,
             added,
             answer: Vec::new(),
+            interim_heads: 0,
             waiting: Vec::new(),
             is_held: false,
             phase: Phase::Head,
@@ -403,6 +406,8 @@ struct Passage<'a> {
     added: &'a Added<'a>,
     /// A head of an answer that is not whole yet.
     answer: Vec<u8>,
+    /// Heads that came before it.
+    interim_heads: usize,
     /// What the caller has not taken yet, or is not to have yet.
     waiting: Vec<u8>,
     /// The caller gets nothing before the key is marked.
@@ -429,6 +434,8 @@ enum Step {
     Done,
     /// The key is to be marked before the caller hears of the answer.
     Mark,
+    /// The answer is still to come, and so is the rest of the request.
+    SendOn,
     /// The caller left, or takes nothing.
     CallerLeft,
     /// The provider's connection broke; whether anything came of an answer.
@@ -461,14 +468,15 @@ impl Passage<'_> {
             };
             match self.send(&mut stream).await {
                 Sent::Whole => break stream,
-                Sent::Early => {
+                // What refuses a request may close before it has read all of that.
+                Sent::Early | Sent::Failed(_, true) => {
                     self.is_reusable = false;
                     break stream;
                 }
                 Sent::CallerLeft => return Ok(Passed::Broken),
                 // It was closed while it waited, so nothing was sent.
                 Sent::Failed(_, false) if !is_fresh => {}
-                Sent::Failed(error, _) => return Err(self.failed(Ended::Unreachable, &error.to_string())),
+                Sent::Failed(error, false) => return Err(self.failed(Ended::Unreachable, &error.to_string())),
                 Sent::TimedOut => return Err(self.failed(Ended::TimedOut, "")),
             }
         };
@@ -482,6 +490,11 @@ impl Passage<'_> {
                     }
                     self.is_held = false;
                 }
+                Step::SendOn => match self.send_rest(&mut stream).await {
+                    Sent::Whole | Sent::Early | Sent::Failed(..) => {}
+                    Sent::CallerLeft => return Ok(Passed::Broken),
+                    Sent::TimedOut => return Err(self.failed(Ended::TimedOut, "")),
+                },
                 Step::CallerLeft => return Ok(Passed::Broken),
                 Step::Refused(error) => return Err(error),
                 Step::Broken(why) => {
@@ -563,6 +576,12 @@ impl Passage<'_> {
         self.caller.use_up(head_bytes + body);
         self.request.head_bytes = 0;
         self.request.body_bytes -= body as u64;
+        self.send_rest(stream).await
+    }
+
+    /// Sends what is left of the body as it comes, until an answer begins.
+    async fn send_rest(&mut self, stream: &mut ProviderStream) -> Sent {
+        self.caller.patience.set(self.gateway.timeouts.gateway_first_byte);
         while self.request.body_bytes > 0 {
             let caller = &mut *self.caller;
             let more = poll_fn(|context| {
@@ -673,39 +692,46 @@ impl Passage<'_> {
         self.take_body(context, &[], bytes)
     }
 
-    fn take_head(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Option<Step> {
+    fn take_head(&mut self, context: &mut Context<'_>, mut bytes: &[u8]) -> Option<Step> {
         let Some(answering) = &mut self.answering else { return Some(Step::Broken("there is no call")) };
         let mut head = Vec::new();
-        let read = read_answer_head(bytes, self.request.is_head, self.added, &mut head, |status, told| {
-            answering.answered(status, told)
-        });
-        match read {
-            Ok(None) if bytes.len() >= LONGEST_HEAD => Some(Step::Broken("the answer's head is too large")),
-            Ok(None) => {
-                self.answer = bytes.to_vec();
-                None
-            }
-            // Something before the answer itself, such as `100 Continue`.
-            Ok(Some(HeadRead::Interim(used))) => match &bytes[used..] {
-                [] => None,
-                rest => self.take_head(context, rest),
-            },
-            Ok(Some(HeadRead::Answer(answer))) => {
-                self.is_reusable &= answer.is_reusable;
-                self.closes |= matches!(answer.framing, Some(Framing::UntilClose));
-                self.is_held = answer.must_mark;
-                self.phase = answer.framing.map_or(Phase::End, Phase::Body);
-                let body = &bytes[answer.used..];
-                if matches!(self.phase, Phase::End) {
-                    self.is_reusable &= body.is_empty();
-                    self.pass_on(context, &head, &[], &[]);
+        let answer = loop {
+            let answered = |status, told: AnswerHead<'_>| answering.answered(status, told);
+            match read_answer_head(bytes, self.request.is_head, self.added, &mut head, answered) {
+                Ok(None) if bytes.len() >= LONGEST_HEAD => {
+                    return Some(Step::Broken("the answer's head is too large"));
+                }
+                Ok(None) => {
+                    self.answer = bytes.to_vec();
                     return None;
                 }
-                self.take_body(context, &head, body)
+                // Something before the answer itself, such as `100 Continue`.
+                Ok(Some(HeadRead::Interim(used))) => {
+                    self.interim_heads += 1;
+                    if self.interim_heads > MOST_INTERIM_HEADS {
+                        return Some(Step::Broken("there is no end of answers before the answer"));
+                    }
+                    bytes = &bytes[used..];
+                    if bytes.is_empty() {
+                        return (self.request.body_bytes > 0).then_some(Step::SendOn);
+                    }
+                }
+                Ok(Some(HeadRead::Answer(answer))) => break answer,
+                Err(NoAnswer::Malformed(why)) => return Some(Step::Broken(why)),
+                Err(NoAnswer::Refused(error)) => return Some(Step::Refused(error)),
             }
-            Err(NoAnswer::Malformed(why)) => Some(Step::Broken(why)),
-            Err(NoAnswer::Refused(error)) => Some(Step::Refused(error)),
+        };
+        self.is_reusable &= answer.is_reusable;
+        self.closes |= matches!(answer.framing, Some(Framing::UntilClose));
+        self.is_held = answer.must_mark;
+        self.phase = answer.framing.map_or(Phase::End, Phase::Body);
+        let body = &bytes[answer.used..];
+        if matches!(self.phase, Phase::End) {
+            self.is_reusable &= body.is_empty();
+            self.pass_on(context, &head, &[], &[]);
+            return None;
         }
+        self.take_body(context, &head, body)
     }
 
     fn take_body(&mut self, context: &mut Context<'_>, head: &[u8], bytes: &[u8]) -> Option<Step> {
@@ -842,6 +868,9 @@ fn read_answer_head(
         };
     }
     let found = Found::in_fields(read.headers)?;
+    if version == 0 && found.is_chunked {
+        return Err(NoAnswer::Malformed("an answer of HTTP/1.0 has a transfer coding"));
+    }
     let is_bodiless = is_head || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     let framing = match (is_bodiless, found.is_chunked, found.length) {
         (true, ..) | (false, false, Some(0)) => None,
@@ -861,7 +890,7 @@ fn read_answer_head(
     let mut has_request_id = false;
     for field in &*read.headers {
         if !crossing::goes_to_caller(field.name)
-            || found.connection.is_some_and(|connection| crossing::is_named_in(connection, field.name))
+            || (found.names_others && is_hop_by_hop(field.name, read.headers))
         {
             continue;
         }
@@ -891,7 +920,11 @@ fn read_answer_head(
     }
     let closes = added.closes || matches!(framing, Some(Framing::UntilClose));
     out.extend_from_slice(if closes { b"connection: close\r\n\r\n" } else { b"\r\n" });
-    let is_reusable = version == 1 && !found.closes && !matches!(framing, Some(Framing::UntilClose));
+    // Some send a body where none may be.
+    let has_none = is_head || status == StatusCode::NOT_MODIFIED || framing.is_some();
+    let may_follow = !has_none && (found.is_chunked || found.length.is_some_and(|length| length > 0));
+    let is_reusable =
+        version == 1 && !found.closes && !may_follow && !matches!(framing, Some(Framing::UntilClose));
     Ok(Some(HeadRead::Answer(AnswerRead { used, framing, is_reusable, must_mark })))
 }
 
@@ -917,8 +950,8 @@ struct Found<'a> {
     length: Option<u64>,
     is_chunked: bool,
     closes: bool,
-    /// The `Connection` header, if it names other headers.
-    connection: Option<&'a [u8]>,
+    /// A `Connection` header names other headers.
+    names_others: bool,
     content_type: Option<&'a [u8]>,
     content_encoding: Option<&'a [u8]>,
 }
@@ -933,8 +966,7 @@ impl<'a> Found<'a> {
                         continue;
                     }
                     found.closes |= crossing::is_named_in(field.value, "close");
-                    // Several are more than anybody sends.
-                    found.connection = Some(field.value);
+                    found.names_others = true;
                 }
                 12 if field.name.eq_ignore_ascii_case("content-type") => {
                     found.content_type = Some(field.value)
@@ -966,6 +998,11 @@ impl<'a> Found<'a> {
         }
         Ok(found)
     }
+}
+
+fn is_hop_by_hop(name: &str, fields: &[httparse::Header<'_>]) -> bool {
+    let mut connection = fields.iter().filter(|field| field.name.eq_ignore_ascii_case("connection"));
+    connection.any(|connection| crossing::is_named_in(connection.value, name))
 }
 
 /// A length as RFC 9110, section 8.6, writes it.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -73,7 +73,7 @@ impl Gateway {
         let uri = uri(route, &head)?;
         let Call { key, mut answering } = self.begin(caller, upstream, head.target.path()).await?;
         let provider = &upstream.provider;
-        let is_head = head.method == Method::HEAD;
+        let (is_head, is_empty) = (head.method == Method::HEAD, body.is_end_stream());
         let progress = Progress::new();
         let mut request = Request::new(Uploading { body, progress: Arc::clone(&progress) }.boxed_unsync());
         *request.method_mut() = head.method;
@@ -81,6 +81,10 @@ impl Gateway {
         let headers = request.headers_mut();
         copy_fields(head.fields, provider, headers)?;
         headers.insert(HOST, route.host.clone());
+        // Hyper tells no length of no body, and some servers ask for one.
+        if is_empty && head.fields.iter().any(|field| field.name.eq_ignore_ascii_case("content-length")) {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
         put_key(headers, &provider.key_placement, &key)?;
         drop(key);
 
@@ -93,6 +97,13 @@ impl Gateway {
         };
         let answer = match answered {
             Ok(answer) => answer,
+            // The caller left, or sent no such body as it said: neither is the provider's fault.
+            Err(_) if progress.is_broken() => {
+                return Err(Error::InvalidRequest {
+                    field: "body".into(),
+                    why: "broke off, or is not framed as its headers say".into(),
+                });
+            }
             Err(error) => {
                 if error.is_connect() {
                     upstream.breaker.failed();
@@ -102,6 +113,11 @@ impl Gateway {
             }
         };
         let (parts, answer) = answer.into_parts();
+        // Nobody asked for another protocol.
+        if parts.status.is_informational() {
+            answering.end(Ended::Unreachable);
+            return Err(unreachable(provider, "the provider switched to another protocol".into()));
+        }
         let value = |name| parts.headers.get(name).map(HeaderValue::as_bytes);
         let told =
             AnswerHead { content_type: value(CONTENT_TYPE), content_encoding: value(CONTENT_ENCODING) };
@@ -221,16 +237,22 @@ struct Progress {
     begun: Instant,
     /// Milliseconds since then.
     last: AtomicU64,
+    /// It ended early.
+    broken: AtomicBool,
 }
 
 impl Progress {
     fn new() -> Arc<Self> {
-        Arc::new(Self { begun: Instant::now(), last: AtomicU64::new(0) })
+        Arc::new(Self { begun: Instant::now(), last: AtomicU64::new(0), broken: AtomicBool::new(false) })
     }
 
     fn made(&self) {
         let now = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.last.store(now, Ordering::Relaxed);
+    }
+
+    fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Relaxed)
     }
 
     /// Returns when nothing has gone on for this long: a large body takes the time that it takes.
@@ -263,6 +285,10 @@ impl Body for Uploading {
             let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
             self.progress.made();
             match frame {
+                Some(Err(error)) => {
+                    self.progress.broken.store(true, Ordering::Relaxed);
+                    return Poll::Ready(Some(Err(error)));
+                }
                 // Trailers may be headers that do not cross.
                 Some(Ok(frame)) if !frame.is_data() => {}
                 frame => return Poll::Ready(frame),

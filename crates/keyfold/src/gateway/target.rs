@@ -74,7 +74,7 @@ impl<'a> Target<'a> {
     pub(crate) fn query(&self, credential: Option<&str>) -> Option<Cow<'a, str>> {
         let query = self.query?;
         let Some(name) = credential else { return Some(query.into()) };
-        let is_credential = |pair: &&str| pair.split('=').next().is_some_and(|found| found == name);
+        let is_credential = |pair: &&str| pair.split('=').next().is_some_and(|found| is_name(found, name));
         let rest: Vec<&str> = query.split('&').filter(|pair| !is_credential(pair)).collect();
         (!rest.is_empty()).then(|| rest.join("&").into())
     }
@@ -83,7 +83,7 @@ impl<'a> Target<'a> {
     pub fn in_query(&self, name: &'static str) -> impl Iterator<Item = &'a str> {
         let pairs = self.query.unwrap_or_default().split('&');
         pairs
-            .filter_map(move |pair| pair.split_once('=').filter(|(found, _)| *found == name))
+            .filter_map(move |pair| pair.split_once('=').filter(|(found, _)| is_name(found, name)))
             .map(|(_, value)| value)
     }
 
@@ -91,6 +91,11 @@ impl<'a> Target<'a> {
     pub fn whole_query(&self) -> &'a str {
         self.query.unwrap_or_default()
     }
+}
+
+/// Whether a member of a query has this name, as a server decodes it.
+fn is_name(found: &str, name: &str) -> bool {
+    found == name || (found.contains('%') && decode(found.as_bytes()) == name.as_bytes())
 }
 
 /// RFC 3986, section 2, and a few that browsers and libraries leave unencoded.
@@ -235,6 +240,7 @@ mod tests {
         );
         assert_eq!(query("/gateway/x/a?key=1", Some("key")), None);
         assert_eq!(query("/gateway/x/a?keys=1&Key=2&&", Some("key")).as_deref(), Some("keys=1&Key=2&&"));
+        assert_eq!(query("/gateway/x/a?k%65%79=1&a=%6bey", Some("key")).as_deref(), Some("a=%6bey"));
         assert_eq!(query("/gateway/x/a", Some("key")), None);
         let target = Target::parse("/gateway/x/a?key=1&b=2&key=3").unwrap();
         assert_eq!(target.in_query("key").collect::<Vec<_>>(), ["1", "3"]);
