@@ -1,13 +1,15 @@
 //! What every handler is given.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use data_encoding::HEXLOWER;
 use keyfold::Keyfold;
 use keyfold::auth::TokenVerifier;
 use keyfold::auth::issuer::Issuer;
 use keyfold::auth::local::LocalGuard;
 use keyfold::auth::webhook::SigningSecret;
-use keyfold::clock::Random;
+use keyfold::clock::{Random, random_bytes};
 
 use crate::config::{Network, ServerConfig};
 use crate::metrics::Metrics;
@@ -36,6 +38,8 @@ pub struct AppState {
     pub allowed_origins: Vec<String>,
     /// Randomness for request ids and sessions.
     pub random: Arc<dyn Random>,
+    /// Names requests.
+    pub request_ids: RequestIds,
     /// Counters.
     pub metrics: Metrics,
     /// How long a request's body may take to arrive.
@@ -59,9 +63,34 @@ impl App {
             trusted_proxies: config.trusted_proxies.clone(),
             is_public_over_https: config.public_url.as_ref().is_some_and(|url| url.starts_with("https://")),
             allowed_origins: origins,
+            request_ids: RequestIds::new(&*random),
             random,
             body_timeout: config.body_timeout,
         }))
+    }
+}
+
+/// Ids of requests: random ones of the process, and a counter. No two are the same, and none says anything.
+pub struct RequestIds {
+    process: [u8; 6],
+    next: AtomicU64,
+}
+
+impl RequestIds {
+    fn new(random: &dyn Random) -> Self {
+        // Without randomness nothing else would work either.
+        Self { process: random_bytes(random).unwrap_or_default(), next: AtomicU64::new(0) }
+    }
+
+    /// A new one: 24 hex digits.
+    pub fn make(&self) -> Arc<str> {
+        let mut id = [0; 12];
+        id[..6].copy_from_slice(&self.process);
+        let number = self.next.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+        id[6..].copy_from_slice(&number[2..]);
+        let mut text = [0; 24];
+        HEXLOWER.encode_mut(&id, &mut text);
+        std::str::from_utf8(&text).unwrap_or_default().into()
     }
 }
 

@@ -5,11 +5,14 @@
 //! connection goes to hyper with what was read of it, and stays there: the rules and the words are those of
 //! `routes/gateway.rs`. Local mode has no lane: what it reads for each request costs more than the lane would save.
 
+use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Instant;
 
 use axum::body::to_bytes;
@@ -30,7 +33,7 @@ use crate::current_service::{KEYFOLD_USER, is_service_token};
 use crate::gateway_caller::{AskedIn, admit, find_credential, refuse_in_address};
 use crate::metrics::known_method;
 use crate::middleware::header_limit::{LONGEST_TARGET, MOST_BYTES, MOST_HEADERS};
-use crate::middleware::request_scope::{REQUEST_ID, RequestLine, callers_own, made, shape_of};
+use crate::middleware::request_scope::{REQUEST_ID, RequestLine, callers_own, shape_of};
 use crate::middleware::security_headers::{STAY_WITH_HTTPS, STAY_WITH_HTTPS_LINE, stays_with_https};
 use crate::problem::Problem;
 use crate::rate_limit::{self, put_lines};
@@ -93,10 +96,11 @@ impl FirstReader for Lane {
         stream: TcpStream,
         peer: SocketAddr,
         limits: &Limits,
-        stopping: &mut Stopping,
+        stopping: Stopping,
     ) -> Option<(TcpStream, Vec<u8>)> {
         let mut connection = CallerConnection::new(stream, limits.write);
         let mut head_until = None;
+        let (mut stopped, mut is_listening) = (pin!(stopping.clone().asked()), false);
         loop {
             let plain = match self.look(&mut connection, peer) {
                 Look::Plain(plain) => {
@@ -109,15 +113,22 @@ impl FirstReader for Lane {
                     // From its first byte on, a head has so long, in however small pieces it comes.
                     let begun = TokioInstant::now();
                     let until = *head_until.get_or_insert(begun + limits.head);
-                    let left = if is_idle { limits.head } else { until.saturating_duration_since(begun) };
-                    let read = tokio::select! {
-                        read = connection.read(left) => read,
-                        () = stopping.asked(), if is_idle => return None,
-                    };
                     if is_idle {
                         head_until = None;
                     }
-                    match read {
+                    connection.wait_for(until.saturating_duration_since(begun));
+                    let read = poll_fn(|context| {
+                        // Told once whom to wake, it does so whatever the connection waits for then.
+                        if !is_listening {
+                            is_listening = true;
+                            let _ = stopped.as_mut().poll(context);
+                        }
+                        if is_idle && stopping.is_asked() {
+                            return Poll::Ready(Ok(false));
+                        }
+                        connection.poll_more(context)
+                    });
+                    match read.await {
                         Ok(true) => continue,
                         // Hyper has words for a head that does not come.
                         Err(error) if error.kind() == io::ErrorKind::TimedOut && !is_idle => {
@@ -177,8 +188,7 @@ impl Lane {
         let Ok(target) = Target::parse(path) else { return Look::Other };
         let Ok(upstream) = self.app.keyfold.gateway().upstream(target.provider) else { return Look::Other };
         let Some(told) = Told::by(read.headers) else { return Look::Other };
-        let fields = told.fields(read.headers);
-        let fields = &fields[..read.headers.len()];
+        let fields = &*read.headers;
         let Ok(Some(credential)) = find_credential(fields, &target, upstream.provider()) else {
             return Look::Other;
         };
@@ -193,7 +203,7 @@ impl Lane {
         let (place, user) = (place_of(credential.text.as_bytes()), told.user.map(place_of));
         let own_id = told.request_id.and_then(|id| callers_own(&self.app, id));
         let id_is_callers_own = own_id.is_some();
-        let request_id = own_id.map_or_else(|| made(&self.app), Arc::from);
+        let request_id = own_id.map_or_else(|| self.app.request_ids.make(), Arc::from);
         let forwarded = fields.iter().filter(|field| field.name.eq_ignore_ascii_case(FORWARDED_FOR));
         let address = client_address(
             peer.ip().to_canonical(),
@@ -432,14 +442,6 @@ impl<'a> Told<'a> {
             }
         }
         (hosts == 1 && connections <= 1).then_some(told)
-    }
-
-    fn fields(&self, headers: &[httparse::Header<'a>]) -> [Field<'a>; MOST_HEADERS] {
-        let mut fields = [Field { name: "", value: b"" }; MOST_HEADERS];
-        for (field, header) in fields.iter_mut().zip(headers) {
-            *field = Field { name: header.name, value: header.value };
-        }
-        fields
     }
 }
 

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use keyfold::auth::AuthenticatedUser;
+use keyfold::gateway::direct::put_number;
 use keyfold::limit::{Class, Counted, Refusal, Standing, StreamPlace};
 use keyfold::mode::Mode;
 use keyfold::service_tokens::AuthenticatedService;
@@ -123,15 +124,26 @@ pub(crate) fn write_headers(caller: &Caller, headers: &mut HeaderMap) {
     }
 }
 
-/// The same of one limit, as whole lines.
+/// The same of one limit, as whole lines. Without the machinery of formatting: every call through the gateway pays for it.
 pub(crate) fn put_lines(out: &mut Vec<u8>, standing: &Standing) {
-    let mut lines = String::with_capacity(128);
-    lines.push_str("ratelimit: ");
-    put_now(&mut lines, standing);
-    lines.push_str("\r\nratelimit-policy: ");
-    put_policy(&mut lines, standing);
-    lines.push_str("\r\n");
-    out.extend_from_slice(lines.as_bytes());
+    let Standing { class, quota, remaining, .. } = *standing;
+    let name = class.as_str().as_bytes();
+    out.reserve(128);
+    put(out, &[b"ratelimit: \"", name, b"\";r="], u64::from(remaining));
+    if standing.window.is_some() {
+        put(out, &[b";t="], standing.seconds_to_next());
+    }
+    put(out, &[b"\r\nratelimit-policy: \"", name, b"\";q="], u64::from(quota));
+    match standing.window {
+        Some(window) => put(out, &[b";w="], window.into()),
+        None => out.extend_from_slice(b";qu=\"concurrent-requests\""),
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+fn put(out: &mut Vec<u8>, texts: &[&[u8]], number: u64) {
+    texts.iter().for_each(|text| out.extend_from_slice(text));
+    put_number(out, number);
 }
 
 // Writing to a string does not fail.
@@ -149,4 +161,38 @@ fn put_policy(out: &mut String, standing: &Standing) {
         Some(window) => write!(out, "\"{}\";q={quota};w={window}", class.as_str()),
         None => write!(out, "\"{}\";q={quota};qu=\"concurrent-requests\"", class.as_str()),
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn lines_say_what_headers_say() {
+        for standing in [
+            Standing {
+                class: Class::Gateway,
+                quota: 600,
+                window: Some(60),
+                remaining: 599,
+                next_in: Duration::from_millis(100),
+            },
+            Standing {
+                class: Class::Streams,
+                quota: 20,
+                window: None,
+                remaining: 0,
+                next_in: Duration::ZERO,
+            },
+        ] {
+            let (mut now, mut policy, mut lines) = (String::new(), String::new(), vec![]);
+            put_now(&mut now, &standing);
+            put_policy(&mut policy, &standing);
+            put_lines(&mut lines, &standing);
+            let expected = format!("ratelimit: {now}\r\nratelimit-policy: {policy}\r\n");
+            assert_eq!(String::from_utf8(lines).unwrap(), expected);
+        }
+    }
 }

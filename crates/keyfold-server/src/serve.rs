@@ -7,6 +7,7 @@ mod write_timeout;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -83,17 +84,25 @@ fn most_connections(descriptors: Option<u64>) -> usize {
 
 /// Whether the stop was asked for.
 #[derive(Clone)]
-pub(crate) struct Stopping(watch::Receiver<bool>);
+pub(crate) struct Stopping {
+    /// Costs one read of memory, after each request.
+    is_asked: Arc<AtomicBool>,
+    asked: watch::Receiver<()>,
+}
 
 impl Stopping {
+    fn new(asked: watch::Receiver<()>) -> Self {
+        Self { is_asked: Arc::default(), asked }
+    }
+
     pub(crate) fn is_asked(&self) -> bool {
-        *self.0.borrow()
+        self.is_asked.load(Ordering::Acquire)
     }
 
     /// Returns when it is.
-    pub(crate) async fn asked(&mut self) {
+    pub(crate) async fn asked(mut self) {
         // An error means that the sender is gone, and with it the reason to go on.
-        let _ = self.0.wait_for(|asked| *asked).await;
+        let _ = self.asked.changed().await;
     }
 }
 
@@ -105,7 +114,7 @@ pub(crate) trait FirstReader: Clone + Send + Sync + 'static {
         stream: TcpStream,
         peer: SocketAddr,
         limits: &Limits,
-        stopping: &mut Stopping,
+        stopping: Stopping,
     ) -> impl Future<Output = Option<(TcpStream, Vec<u8>)>> + Send;
 }
 
@@ -119,7 +128,7 @@ impl FirstReader for NobodyFirst {
         _: TcpStream,
         _: SocketAddr,
         _: &Limits,
-        _: &mut Stopping,
+        _: Stopping,
     ) -> Option<(TcpStream, Vec<u8>)> {
         match *self {}
     }
@@ -146,8 +155,8 @@ pub(crate) async fn serve_with(
         .max_buf_size(HEAD_BUFFER);
     let graceful = GracefulShutdown::new();
     let mut door = Door::new(listener, limits.connections);
-    let (stop_all, stopping) = watch::channel(false);
-    let stopping = Stopping(stopping);
+    let (stop_all, asked) = watch::channel(());
+    let stopping = Stopping::new(asked);
     tokio::pin!(stop);
     loop {
         let (stream, peer, place) = tokio::select! {
@@ -156,11 +165,11 @@ pub(crate) async fn serve_with(
         };
         let _ = stream.set_nodelay(true);
         let (builder, router, watcher) = (builder.clone(), router.clone(), graceful.watcher());
-        let (first, mut stopping) = (first.clone(), stopping.clone());
+        let (first, stopping) = (first.clone(), stopping.clone());
         tokio::spawn(async move {
             let _place = place;
             let (stream, unused) = match &first {
-                Some(first) => match first.read(stream, peer, &limits, &mut stopping).await {
+                Some(first) => match first.read(stream, peer, &limits, stopping).await {
                     Some(connection) => connection,
                     None => return,
                 },
@@ -189,7 +198,8 @@ pub(crate) async fn serve_with(
             }
         });
     }
-    let _ = stop_all.send(true);
+    stopping.is_asked.store(true, Ordering::Release);
+    let _ = stop_all.send(());
     drop(door);
     if tokio::time::timeout(limits.stop, graceful.shutdown()).await.is_err() {
         tracing::warn!(

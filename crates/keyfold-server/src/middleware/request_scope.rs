@@ -7,9 +7,7 @@ use std::time::{Duration, Instant};
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
-use data_encoding::HEXLOWER;
 use http::{HeaderName, HeaderValue, Uri};
-use keyfold::clock::random_bytes;
 use keyfold::gateway::PREFIX;
 use keyfold::mode::Mode;
 use keyfold::provider::ErrorShape;
@@ -31,7 +29,7 @@ pub(crate) async fn request_scope(State(app): State<App>, mut request: Request, 
     let begun = now();
     let own = request.headers().get(REQUEST_ID).and_then(|id| callers_own(&app, id.as_bytes()));
     let is_callers_own = own.is_some();
-    let id: Arc<str> = own.map_or_else(|| made(&app), Arc::from);
+    let id: Arc<str> = own.map_or_else(|| app.request_ids.make(), Arc::from);
     let provider = provider_of(request.uri()).map(str::to_owned);
     request.extensions_mut().insert(RequestId(Arc::clone(&id)));
     let caller = Caller::of(request.extensions(), request.headers(), &app.trusted_proxies);
@@ -147,9 +145,4 @@ pub(crate) fn callers_own<'a>(app: &App, id: &'a [u8]) -> Option<&'a str> {
         && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
         && !is_somebodys_key(app.keyfold.registry(), id);
     sane.then_some(id)
-}
-
-/// A new one.
-pub(crate) fn made(app: &App) -> Arc<str> {
-    random_bytes::<12>(&*app.random).map_or_else(|_| "unknown".into(), |bytes| HEXLOWER.encode(&bytes).into())
 }

@@ -80,7 +80,7 @@ impl Call {
         limits: &Arc<Limits>,
         caller: GatewayCaller,
         upstream: &Arc<Upstream>,
-        path: &str,
+        path: String,
     ) -> Result<Self, Error> {
         let GatewayCaller { user, asked_by, requester } = &caller;
         let context = keys.of_asked_by(user, *asked_by).await;
@@ -106,7 +106,7 @@ impl Call {
             status: None,
             refusal: None,
             reader: None,
-            path: path.to_owned(),
+            path,
             is_counted: false,
             place: None,
         };

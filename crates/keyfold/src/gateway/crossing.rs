@@ -10,14 +10,8 @@
 //! | the user's key, headers that every request needs | put in | – |
 //! | `Content-Security-Policy: sandbox` and the like | – | put in |
 
-/// A header, as it came.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Field<'a> {
-    /// In any case.
-    pub name: &'a str,
-    /// Without the white space around it.
-    pub value: &'a [u8],
-}
+/// A header, as it came: its name in any case, its value without the white space around it.
+pub use httparse::Header as Field;
 
 /// Where client libraries put a key, and so callers their credential. In lower case.
 pub const CREDENTIAL_HEADERS: [&str; 5] =

@@ -18,7 +18,6 @@ use httparse::{ParserConfig, Status};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
-use zeroize::Zeroize;
 
 use super::call::{AnswerHead, Answering, Ended, GatewayCaller, REFUSAL_BYTES};
 use super::connection::{ConnectError, ProviderStream};
@@ -146,20 +145,21 @@ impl CallerConnection {
         (self.stream, self.unused)
     }
 
+    /// What [`poll_more`](Self::poll_more) waits for may take so long from now on.
+    pub fn wait_for(&mut self, patience: Duration) {
+        self.patience.set(patience);
+    }
+
     /// Reads more; false at the end.
     ///
     /// # Errors
-    /// [`io::ErrorKind::TimedOut`] if nothing comes for so long.
-    pub async fn read(&mut self, patience: Duration) -> io::Result<bool> {
-        self.patience.set(patience);
-        poll_fn(|context| {
-            if let Poll::Ready(read) = self.poll_read(context) {
-                return Poll::Ready(read);
-            }
-            ready!(self.patience.poll(context));
-            Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
-        })
-        .await
+    /// [`io::ErrorKind::TimedOut`] if nothing comes for too long.
+    pub fn poll_more(&mut self, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        if let Poll::Ready(read) = self.poll_read(context) {
+            return Poll::Ready(read);
+        }
+        ready!(self.patience.poll(context));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
     fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
@@ -170,7 +170,7 @@ impl CallerConnection {
             self.unused.extend_from_slice(read);
             let is_more = !read.is_empty();
             // There is a credential in it.
-            read.zeroize();
+            wipe(read);
             Poll::Ready(Ok(is_more))
         })
     }
@@ -226,9 +226,8 @@ impl CallerConnection {
     fn use_up(&mut self, bytes: usize) {
         self.of_request = self.of_request.saturating_sub(bytes as u64);
         let left = self.unused.len() - bytes;
-        self.unused[..bytes].zeroize();
         self.unused.copy_within(bytes.., 0);
-        self.unused[left..].zeroize();
+        wipe(&mut self.unused[left..]);
         self.unused.truncate(left);
         if left == 0 && self.unused.capacity() > KEPT_BUFFER {
             self.unused = Vec::new();
@@ -315,6 +314,13 @@ impl PlainRequest {
     }
 }
 
+/// Overwrites what may hold a credential. `zeroize` does so byte by byte, which for a whole request costs as much as
+/// reading it; here the whole is seen to be used afterwards, so that it is not left out.
+fn wipe(bytes: &mut [u8]) {
+    bytes.fill(0);
+    std::hint::black_box(bytes);
+}
+
 fn put_line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.reserve(name.len() + value.len() + 4);
     out.extend_from_slice(name.as_bytes());
@@ -323,7 +329,8 @@ fn put_line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-fn put_number(out: &mut Vec<u8>, number: u64) {
+/// Writes a number in digits.
+pub fn put_number(out: &mut Vec<u8>, number: u64) {
     let (mut digits, mut first, mut rest) = ([b'0'; 20], 20, number);
     loop {
         first -= 1;
@@ -368,10 +375,11 @@ impl Gateway {
         &self,
         caller: GatewayCaller,
         connection: &mut CallerConnection,
-        request: PlainRequest,
+        mut request: PlainRequest,
         added: &Added<'_>,
     ) -> Result<Passed, Error> {
-        let Call { key, answering } = self.begin(caller, &request.upstream, &request.path).await?;
+        let Call { key, answering } =
+            self.begin(caller, &request.upstream, std::mem::take(&mut request.path)).await?;
         put_key(&mut connection.head, &request.upstream.provider, &key);
         drop(key);
         let mut passage = Passage {
@@ -389,7 +397,8 @@ impl Gateway {
             closes: added.closes,
         };
         let passed = passage.run().await;
-        connection.head.zeroize();
+        wipe(&mut connection.head);
+        connection.head.clear();
         if connection.head.capacity() > KEPT_BUFFER {
             connection.head = Vec::new();
         }
@@ -480,7 +489,6 @@ impl Passage<'_> {
                 Sent::TimedOut => return Err(self.failed(Ended::TimedOut, "")),
             }
         };
-        self.caller.patience.set(self.gateway.timeouts.gateway_first_byte);
         loop {
             match poll_fn(|context| self.poll_answer(context, &mut stream)).await {
                 Step::Done => return Ok(self.done(stream)),
@@ -581,6 +589,9 @@ impl Passage<'_> {
 
     /// Sends what is left of the body as it comes, until an answer begins.
     async fn send_rest(&mut self, stream: &mut ProviderStream) -> Sent {
+        if self.request.body_bytes == 0 {
+            return Sent::Whole;
+        }
         self.caller.patience.set(self.gateway.timeouts.gateway_first_byte);
         while self.request.body_bytes > 0 {
             let caller = &mut *self.caller;
@@ -694,7 +705,7 @@ impl Passage<'_> {
 
     fn take_head(&mut self, context: &mut Context<'_>, mut bytes: &[u8]) -> Option<Step> {
         let Some(answering) = &mut self.answering else { return Some(Step::Broken("there is no call")) };
-        let mut head = Vec::new();
+        let mut head = Vec::with_capacity(bytes.len().min(LONGEST_HEAD) + 512);
         let answer = loop {
             let answered = |status, told: AnswerHead<'_>| answering.answered(status, told);
             match read_answer_head(bytes, self.request.is_head, self.added, &mut head, answered) {

@@ -73,7 +73,7 @@ impl Gateway {
         &self,
         caller: GatewayCaller,
         upstream: &Arc<Upstream>,
-        path: &str,
+        path: String,
     ) -> Result<Call, Error> {
         upstream.breaker.may_try().map_err(|left| Error::ProviderAway {
             provider: upstream.provider.id.clone(),
