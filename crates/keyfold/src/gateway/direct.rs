@@ -15,9 +15,9 @@ use std::time::Duration;
 
 use http::StatusCode;
 use httparse::{ParserConfig, Status};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use zeroize::Zeroize;
 
 use super::call::{AnswerHead, Answering, Ended, GatewayCaller, REFUSAL_BYTES};
@@ -43,6 +43,8 @@ const MOST_INTERIM_HEADS: usize = 100;
 const READ_BYTES: usize = 64 * 1024;
 /// What a caller may send before its last request is answered.
 const MOST_AHEAD: usize = 64 * 1024;
+/// How long what is left of a refused request is still read.
+const LONGEST_DROPPING: Duration = Duration::from_secs(2);
 /// A buffer that is larger is given back after the request.
 const KEPT_BUFFER: usize = 8 * 1024;
 
@@ -202,6 +204,24 @@ impl CallerConnection {
     pub fn cut(self) {
         // Without a wait for what is not sent yet, a close is a reset.
         let _ = self.stream.set_zero_linger();
+    }
+
+    /// Ends it in order. What is left of a request is read first: a close with unread bytes would break the connection,
+    /// perhaps before its caller has read the answer.
+    pub async fn end(mut self) {
+        if self.of_request <= self.unused.len() as u64 {
+            return;
+        }
+        let reading = async {
+            let _ = self.stream.shutdown().await;
+            loop {
+                self.use_up(self.unused.len());
+                if self.of_request == 0 || !matches!(self.read(LONGEST_DROPPING).await, Ok(true)) {
+                    return;
+                }
+            }
+        };
+        let _ = timeout(LONGEST_DROPPING, reading).await;
     }
 
     /// The next bytes are a request of this length, head and body.
