@@ -44,7 +44,8 @@ async fn encrypt_before(
 ) -> u16 {
     let key = PrivatePkcs8KeyDer::from(certificate.signing_key.serialize_der());
     let chain = vec![certificate.cert.der().clone()];
-    let mut config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key.into()).unwrap();
+    let mut config =
+        ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key.into()).unwrap();
     config.alpn_protocols = vec![version.into()];
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -165,7 +166,9 @@ async fn an_encrypted_provider_is_reached_with_either_http_and_its_end_is_believ
         caller.send(&request[..50_000]).await;
         let mut provider = encrypted.provider.accept_or_kept().await;
         provider.read_head().await;
-        provider.send("HTTP/1.1 413 Payload Too Large\r\nConnection: close\r\nContent-Length: 9\r\n\r\ntoo large").await;
+        provider
+            .send("HTTP/1.1 413 Payload Too Large\r\nConnection: close\r\nContent-Length: 9\r\n\r\ntoo large")
+            .await;
         let answer = caller.read_answer().await;
         way.assert_taken(&answer);
         assert_eq!((answer.head.status(), answer.body.as_slice()), (413, &b"too large"[..]), "{way:?}");

@@ -3,11 +3,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
-#[path = "../support/mod.rs"]
-mod support;
 #[path = "../canary/program.rs"]
 #[allow(dead_code, reason = "a part of it is used here")]
 mod program;
+#[path = "../support/mod.rs"]
+mod support;
 
 mod answers;
 mod attacks;
