@@ -708,10 +708,12 @@ impl Passage<'_> {
 
     fn take_head(&mut self, context: &mut Context<'_>, mut bytes: &[u8]) -> Option<Step> {
         let Some(answering) = &mut self.answering else { return Some(Step::Broken("there is no call")) };
+        // What is left of a request that is answered early would be taken for the next one.
+        let closes = self.closes || self.request.body_bytes > 0 || self.request.head_bytes > 0;
         let mut head = Vec::new();
         let answer = loop {
             let answered = |status, told: AnswerHead<'_>| answering.answered(status, told);
-            match read_answer_head(bytes, self.request.is_head, self.added, &mut head, answered) {
+            match read_answer_head(bytes, self.request.is_head, self.added, closes, &mut head, answered) {
                 Ok(None) if bytes.len() >= LONGEST_HEAD => {
                     return Some(Step::Broken("the answer's head is too large"));
                 }
@@ -860,6 +862,7 @@ fn read_answer_head(
     bytes: &[u8],
     is_head: bool,
     added: &Added<'_>,
+    closes: bool,
     out: &mut Vec<u8>,
     answered: impl FnOnce(StatusCode, AnswerHead<'_>) -> Result<bool, Error>,
 ) -> Result<Option<HeadRead>, NoAnswer> {
@@ -932,7 +935,7 @@ fn read_answer_head(
         }
         _ => {}
     }
-    let closes = added.closes || matches!(framing, Some(Framing::UntilClose));
+    let closes = closes || matches!(framing, Some(Framing::UntilClose));
     out.extend_from_slice(if closes { b"connection: close\r\n\r\n" } else { b"\r\n" });
     // Some send a body where none may be.
     let has_none = is_head || status == StatusCode::NOT_MODIFIED || framing.is_some();
