@@ -12,7 +12,7 @@ results=${CARGO_TARGET_DIR:-$PWD/target}/fuzz
 main() {
     how=$1
     shift
-    [ "$#" -gt 0 ] || set -- answer_reader env_file registry_file sealed_form token_header
+    [ "$#" -gt 0 ] || set -- answer_framing answer_reader env_file registry_file sealed_form token_header
     for target in "$@"; do
         [ -f "fuzz/fuzz_targets/$target.rs" ] || unknown "$target"
     done

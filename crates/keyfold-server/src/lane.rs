@@ -140,7 +140,10 @@ impl FirstReader for Lane {
             };
             match self.serve(&mut connection, plain).await {
                 Next::Request if !stopping.is_asked() => {}
-                Next::Request | Next::Close => return None,
+                Next::Request | Next::Close => {
+                    connection.end().await;
+                    return None;
+                }
                 Next::Cut => {
                     connection.cut();
                     return None;

@@ -362,7 +362,7 @@ mod tests {
         }
         let names: std::collections::BTreeSet<_> = CallOutcome::ALL.map(CallOutcome::as_str).into();
         assert_eq!(names.len(), CallOutcome::ALL.len());
-        assert_eq!(CallKind::ALL.map(CallKind::as_str), ["generate", "research", "check"]);
+        assert_eq!(CallKind::ALL.map(CallKind::as_str), ["generate", "research", "check", "gateway"]);
         assert_eq!(Opening::ALL.map(Opening::as_str), ["opened", "missing", "unreadable"]);
     }
 }

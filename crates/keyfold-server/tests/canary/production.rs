@@ -50,6 +50,8 @@ const REDIS_PASSWORD: &str = "test-data-password-R4tUz8mPq1x";
 const WEBHOOK_SECRET: &str = "dGVzdCBkYXRhIG9mIHRoZSBjYW5hcnk=";
 /// Where the audit log is sent besides.
 const AUDIT_FILE: &str = "audit.jsonl";
+/// What makes the gateway speak HTTP/2 with a provider.
+const PROVIDERS_FILE: &str = "more-providers.toml";
 /// How long buffers may take to be given back after the last connection was closed.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -82,6 +84,7 @@ impl Stage {
         std::fs::create_dir(dir.path().join("tmp")).unwrap();
         let certificate = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         std::fs::write(dir.path().join("roots.pem"), certificate.cert.pem()).unwrap();
+        std::fs::write(dir.path().join(PROVIDERS_FILE), "[openai]\nhttp_2 = true\n").unwrap();
         let issuer = Issuer::start().await;
         let redis = RedisServer::start(&["--requirepass", REDIS_PASSWORD]);
         Self { dir, postgres, redis, database, issuer, master_key, certificate }
@@ -104,7 +107,9 @@ impl Stage {
             // Counted, never used up, and remembered for a while.
             ("KEYFOLD_RATE_LIMIT_KEYS", "20000/hour".into()),
             ("KEYFOLD_RATE_LIMIT_GENERATE", "20000/hour".into()),
+            ("KEYFOLD_RATE_LIMIT_GATEWAY", "20000/hour".into()),
             ("KEYFOLD_RATE_LIMIT_ANONYMOUS", "20000/hour".into()),
+            ("KEYFOLD_PROVIDERS_FILE", PROVIDERS_FILE.into()),
             ("TMPDIR", self.dir.path().join("tmp").display().to_string()),
             ("SSL_CERT_FILE", self.dir.path().join("roots.pem").display().to_string()),
         ];
@@ -358,6 +363,87 @@ impl Play<'_> {
         half.write_all(head.as_bytes()).await.unwrap();
     }
 
+    /// Client libraries' calls, on both ways through the gateway; and keys where none belong.
+    async fn gateway(&mut self) {
+        const WAYS: [&[(&str, &str)]; 2] = [&[], &[("te", "trailers")]];
+        let stray = singing_key("openai", 60, "");
+        let header = |request: RequestBuilder, (name, value): &(&str, &str)| request.header(*name, *value);
+        for way in WAYS {
+            for provider in PROVIDERS.into_iter().filter(|provider| *provider != "mistral") {
+                let request = self.request(Method::GET, "user_a", &format!("/gateway/{provider}/v1/models"));
+                let status = self.send(way.iter().fold(request, header)).await;
+                assert!(status != 401 && status != 502, "{provider}: {status}");
+            }
+            for (provider, path) in [("openai", "v1/chat/completions"), ("anthropic", "v1/messages")] {
+                for stream in [false, true] {
+                    let request =
+                        self.request(Method::POST, "user_a", &format!("/gateway/{provider}/{path}"));
+                    let request = request.json(&json!({
+                        "model": "some", "stream": stream, "max_tokens": 9,
+                        "messages": [{ "role": "user", "content": "hello" }],
+                    }));
+                    assert_eq!(self.send(way.iter().fold(request, header)).await, 200, "{provider}");
+                }
+            }
+            let url = |path: &str| format!("{}{path}", self.program.url);
+            let token = self.stage.token_of("user_a");
+            let mistakes = [
+                self.client.get(url("/gateway/openai/v1/models")).bearer_auth(&stray),
+                self.client
+                    .get(url("/gateway/openai/v1/models"))
+                    .header("x-api-key", &stray)
+                    .bearer_auth(&token),
+                self.client.get(url(&format!("/gateway/{stray}/v1"))).bearer_auth(&token),
+                self.client.get(url(&format!("/gateway/gemini/v1beta/models?key={stray}"))),
+                self.client.get(url(&format!("/gateway/gemini/v1beta/models?key={token}&key={stray}"))),
+                self.client.get(url(&format!("/gateway/openai/..%2f{stray}?{stray}"))).bearer_auth(&token),
+                self.client
+                    .get(url("/gateway/openai/v1/x"))
+                    .bearer_auth(&token)
+                    .header("keyfold-user", &stray),
+                self.client
+                    .get(url("/gateway/openai/v1/x"))
+                    .bearer_auth(&stray)
+                    .header("x-request-id", &stray),
+            ];
+            for request in mistakes {
+                let status = self.send(way.iter().fold(request, header)).await;
+                assert!(status.is_client_error(), "{status}");
+            }
+            // It goes to the provider, who may say what it likes of it; logs may not.
+            for path in [format!("v1beta/{stray}"), format!("v1beta/models?pageToken={stray}")] {
+                let request = self.request(Method::GET, "user_a", &format!("/gateway/gemini/{path}"));
+                let _ = answer_to(way.iter().fold(request, header)).await;
+            }
+        }
+        // Providers that repeat the key that they got.
+        let used = singing_key("gemini", 61, "");
+        assert!(self.put_key("user_b", "gemini", &used).await.is_success());
+        for way in WAYS {
+            for failure in [
+                Behaviour::status(
+                    400,
+                    format!(r#"{{"error":{{"message":"bad request with {used} in it"}}}}"#),
+                ),
+                Behaviour::status(401, format!(r#"{{"error":{{"message":"API key not valid: {used}"}}}}"#)),
+                Behaviour::status(500, &used),
+                Behaviour::status_with(
+                    302,
+                    &[("location", &format!("https://evil.invalid/?key={used}"))],
+                    "",
+                ),
+                Behaviour::status_with(200, &[("content-type", &used), ("x-request-id", &used)], &used),
+                Behaviour::CloseWithoutAnswer,
+                Behaviour::StreamThenCut { chunks: 2 },
+            ] {
+                self.standin.script("gemini", failure);
+                let path = "/gateway/gemini/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse";
+                let request = self.request(Method::POST, "user_b", path).json(&json!({ "contents": [] }));
+                let _ = answer_to(way.iter().fold(request, header)).await;
+            }
+        }
+    }
+
     /// Providers that fail in every way, and that repeat the key that they got.
     async fn failures(&mut self) {
         let used = singing_key("gemini", 30, "");
@@ -587,6 +673,7 @@ async fn production_leaves_keys_nowhere() {
         let mut play = stage.begin(log_format).await;
         play.ordinary_use().await;
         play.mistakes().await;
+        play.gateway().await;
         play.failures().await;
         let token = play.services(log_format).await;
         search.add_secret("a service token", &token);
@@ -629,7 +716,8 @@ async fn production_leaves_keys_nowhere() {
     for path in files_below(stage.dir.path()) {
         let name = path.strip_prefix(stage.dir.path()).unwrap().display().to_string();
         assert!(
-            ["roots.pem", AUDIT_FILE].contains(&name.as_str()) || name.starts_with(".keyfold/"),
+            ["roots.pem", PROVIDERS_FILE, AUDIT_FILE].contains(&name.as_str())
+                || name.starts_with(".keyfold/"),
             "production wrote {name}"
         );
     }

@@ -180,7 +180,7 @@ pub(crate) async fn ended_calls(production: &Production, user: &str, count: usiz
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(std::time::Duration::from_secs(30), waiting).await.expect("the events did not come")
+    tokio::time::timeout(std::time::Duration::from_secs(120), waiting).await.expect("the events did not come")
 }
 
 /// A service token for the gateway.

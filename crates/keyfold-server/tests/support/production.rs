@@ -34,6 +34,7 @@ pub const PUBLIC_URL: &str = "https://keys.example.com";
 pub struct Setup {
     variables: Vec<(String, String)>,
     timeouts: Timeouts,
+    limits: Limits,
     issuer: Option<Arc<Issuer>>,
     standin: Option<Arc<Standin>>,
     clock: Option<Arc<ManualClock>>,
@@ -72,6 +73,11 @@ impl Setup {
 
     pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
         self.timeouts = timeouts;
+        self
+    }
+
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
         self
     }
 
@@ -144,7 +150,7 @@ impl Setup {
         let (stop, mut stopped) = watch::channel(false);
         let serving = tokio::spawn(async move {
             let stop = async move { drop(stopped.wait_for(|stop| *stop).await) };
-            serve_app(listener, &app, Limits::default(), stop).await;
+            serve_app(listener, &app, self.limits, stop).await;
         });
         let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
         let client = client.build().unwrap();

@@ -15,9 +15,9 @@ use std::time::Duration;
 
 use http::StatusCode;
 use httparse::{ParserConfig, Status};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::call::{AnswerHead, Answering, Ended, GatewayCaller, REFUSAL_BYTES};
 use super::connection::{ConnectError, ProviderStream};
@@ -42,6 +42,8 @@ const MOST_INTERIM_HEADS: usize = 100;
 const READ_BYTES: usize = 64 * 1024;
 /// What a caller may send before its last request is answered.
 const MOST_AHEAD: usize = 64 * 1024;
+/// How long what is left of a refused request is still read.
+const LONGEST_DROPPING: Duration = Duration::from_secs(2);
 /// A buffer that is larger is given back after the request.
 const KEPT_BUFFER: usize = 8 * 1024;
 
@@ -204,6 +206,24 @@ impl CallerConnection {
     pub fn cut(self) {
         // Without a wait for what is not sent yet, a close is a reset.
         let _ = self.stream.set_zero_linger();
+    }
+
+    /// Ends it in order. What is left of a request is read first: a close with unread bytes would break the connection,
+    /// perhaps before its caller has read the answer.
+    pub async fn end(mut self) {
+        if self.of_request <= self.unused.len() as u64 {
+            return;
+        }
+        let reading = async {
+            let _ = self.stream.shutdown().await;
+            loop {
+                self.use_up(self.unused.len());
+                if self.of_request == 0 || !matches!(self.read(LONGEST_DROPPING).await, Ok(true)) {
+                    return;
+                }
+            }
+        };
+        let _ = timeout(LONGEST_DROPPING, reading).await;
     }
 
     /// The next bytes are a request of this length, head and body.
@@ -705,10 +725,12 @@ impl Passage<'_> {
 
     fn take_head(&mut self, context: &mut Context<'_>, mut bytes: &[u8]) -> Option<Step> {
         let Some(answering) = &mut self.answering else { return Some(Step::Broken("there is no call")) };
+        // What is left of a request that is answered early would be taken for the next one.
+        let closes = self.closes || self.request.body_bytes > 0 || self.request.head_bytes > 0;
         let mut head = Vec::with_capacity(bytes.len().min(LONGEST_HEAD) + 512);
         let answer = loop {
             let answered = |status, told: AnswerHead<'_>| answering.answered(status, told);
-            match read_answer_head(bytes, self.request.is_head, self.added, &mut head, answered) {
+            match read_answer_head(bytes, self.request.is_head, self.added, closes, &mut head, answered) {
                 Ok(None) if bytes.len() >= LONGEST_HEAD => {
                     return Some(Step::Broken("the answer's head is too large"));
                 }
@@ -857,6 +879,7 @@ fn read_answer_head(
     bytes: &[u8],
     is_head: bool,
     added: &Added<'_>,
+    closes: bool,
     out: &mut Vec<u8>,
     answered: impl FnOnce(StatusCode, AnswerHead<'_>) -> Result<bool, Error>,
 ) -> Result<Option<HeadRead>, NoAnswer> {
@@ -929,7 +952,7 @@ fn read_answer_head(
         }
         _ => {}
     }
-    let closes = added.closes || matches!(framing, Some(Framing::UntilClose));
+    let closes = closes || matches!(framing, Some(Framing::UntilClose));
     out.extend_from_slice(if closes { b"connection: close\r\n\r\n" } else { b"\r\n" });
     // Some send a body where none may be.
     let has_none = is_head || status == StatusCode::NOT_MODIFIED || framing.is_some();

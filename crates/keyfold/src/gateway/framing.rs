@@ -5,8 +5,9 @@
 
 /// The longest line of a chunk's size, extensions included.
 const LONGEST_SIZE_LINE: usize = 256;
-/// The most bytes of trailers. They are read and left out.
-const MOST_TRAILERS: usize = 16 * 1024;
+/// The most bytes of trailers, each taken for a little longer than it is. They are read and left out.
+const MOST_TRAILERS: usize = 4 * 1024;
+const MORE_PER_TRAILER: usize = 40;
 
 /// How the end of a body is known.
 #[derive(Debug)]
@@ -64,7 +65,9 @@ enum State {
     DataLf,
     /// The beginning of a line after the last chunk.
     TrailerStart,
-    /// Within a trailer.
+    /// Within a trailer's name.
+    TrailerName,
+    /// After its colon.
     Trailer,
     /// A trailer's CR was seen.
     TrailerLf,
@@ -133,8 +136,8 @@ impl Chunks {
     }
 
     fn is_in_trailers(&self) -> bool {
-        use State::{End, EndLf, Trailer, TrailerLf, TrailerStart};
-        matches!(self.state, TrailerStart | Trailer | TrailerLf | EndLf | End)
+        use State::{End, EndLf, Trailer, TrailerLf, TrailerName, TrailerStart};
+        matches!(self.state, TrailerStart | TrailerName | Trailer | TrailerLf | EndLf | End)
     }
 
     fn step(&mut self, byte: u8) -> Result<State, MalformedFraming> {
@@ -159,7 +162,16 @@ impl Chunks {
             (State::DataCr, b'\r') => State::DataLf,
             (State::DataLf, b'\n') => State::Size { size: 0, has_digits: false },
             (State::TrailerStart, b'\r') => State::EndLf,
-            (State::TrailerStart | State::Trailer, byte) if is_of_a_field(byte) => {
+            (State::TrailerStart | State::TrailerName, byte) if is_of_a_name(byte) => {
+                self.count(MOST_TRAILERS)?;
+                State::TrailerName
+            }
+            (State::TrailerName, b':') => {
+                self.seen += MORE_PER_TRAILER;
+                self.count(MOST_TRAILERS)?;
+                State::Trailer
+            }
+            (State::Trailer, byte) if is_of_a_field(byte) => {
                 self.count(MOST_TRAILERS)?;
                 State::Trailer
             }
@@ -174,6 +186,11 @@ impl Chunks {
         self.seen += 1;
         if self.seen > most { Err(MalformedFraming) } else { Ok(()) }
     }
+}
+
+/// RFC 9110, section 5.6.2.
+fn is_of_a_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 fn is_of_a_field(byte: u8) -> bool {
@@ -253,6 +270,9 @@ mod tests {
             b"0\r\n\n",
             b"0\r\nA: b\n\r\n",
             b"0\r\nA\0: b\r\n\r\n",
+            b"0\r\nA b: c\r\n\r\n",
+            b"0\r\n: b\r\n\r\n",
+            b"0\r\nnone\r\n\r\n",
             b"g\r\n",
         ] {
             assert_eq!(read(body, 3), Err(MalformedFraming), "{}", body.escape_ascii());
