@@ -22,7 +22,7 @@ use http::header::STRICT_TRANSPORT_SECURITY;
 use httparse::{ParserConfig, Status};
 use keyfold::auth::local::RequestOrigin;
 use keyfold::gateway::direct::{Added, CallerConnection, Passed, PlainRequest, read_length};
-use keyfold::gateway::{Field, PREFIX, Target};
+use keyfold::gateway::{Field, PREFIX, RequestHead, Target};
 use keyfold::mode::Mode;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant as TokioInstant;
@@ -213,16 +213,13 @@ impl Lane {
             forwarded.map(|field| field.value),
             &self.app.trusted_proxies,
         );
-        let request = PlainRequest::begin(
-            upstream,
-            out,
-            method.as_str(),
-            &target,
+        let head = RequestHead {
+            method: method.clone(),
+            target,
             fields,
-            credential.is_in_query,
-            head_bytes,
-            told.length,
-        );
+            credential_is_in_query: credential.is_in_query,
+        };
+        let request = PlainRequest::begin(upstream, out, &head, head_bytes, told.length);
         let Some(request) = request else { return Look::Other };
         Look::Plain(Plain {
             request,

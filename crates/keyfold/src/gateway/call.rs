@@ -1,5 +1,6 @@
 //! A call that is made through the gateway: for whom, with which key, and what came of it.
 
+use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -298,7 +299,6 @@ impl Refusal {
         if !self.is_gzip {
             return self.body.clone();
         }
-        use std::io::Read;
         let mut text = Vec::new();
         let mut reader = flate2::read::GzDecoder::new(self.body.as_slice()).take(REFUSAL_BYTES as u64);
         // What comes before a broken end is as good as any beginning.

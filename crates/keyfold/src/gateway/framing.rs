@@ -148,9 +148,10 @@ impl Chunks {
                 let size = size.checked_mul(16).and_then(|size| size.checked_add(u64::from(digit)));
                 State::Size { size: size.ok_or(MalformedFraming)?, has_digits: true }
             }
-            (State::Size { size, has_digits: true }, b'\r') => State::SizeEnd { size },
+            (State::Size { size, has_digits: true } | State::Extension { size }, b'\r') => {
+                State::SizeEnd { size }
+            }
             (State::Size { size, has_digits: true }, b';') => State::Extension { size },
-            (State::Extension { size }, b'\r') => State::SizeEnd { size },
             (State::Extension { size }, byte) if is_of_a_field(byte) => {
                 self.count(LONGEST_SIZE_LINE)?;
                 State::Extension { size }
