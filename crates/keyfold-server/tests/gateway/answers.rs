@@ -174,7 +174,8 @@ async fn nothing_of_an_answer_acts_on_the_page_or_a_proxy() {
     ];
     for way in Way::BOTH {
         let fields = never.into_iter().chain(passes).chain(replaced.map(|(name, own, _)| (name, own)));
-        let lines: String = fields.map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let lines: Vec<String> = fields.map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let lines = lines.concat();
         let bytes = format!(
             "HTTP/1.1 200 OK\r\n{lines}Access-Control-Allow-Origin: *\r\nContent-Length: 2\r\n\r\n{{}}"
         );

@@ -74,7 +74,15 @@ async fn allowed_pages_can_read_answers_and_problems() {
         assert_eq!(answer.header("access-control-allow-origin"), PARTY, "{status}");
         assert_eq!(
             words(&answer, "access-control-expose-headers"),
-            ["keyfold-error", "ratelimit", "ratelimit-policy", "retry-after", "x-request-id"],
+            [
+                "keyfold-error",
+                "keyfold-request-id",
+                "ratelimit",
+                "ratelimit-policy",
+                "request-id",
+                "retry-after",
+                "x-request-id"
+            ],
             "{status}"
         );
         assert!(words(&answer, "vary").contains(&"origin".to_owned()));
