@@ -80,13 +80,13 @@ pub(crate) async fn admit(
 ) -> Result<GatewayCaller, Problem> {
     if app.keyfold.mode() == Mode::Local {
         let admitted = app.guard.admit(&RequestOrigin { bearer: credential, ..*origin }).map_err(refusal)?;
-        let is_theirs = |credential: &&str| {
+        let is_theirs = |credential: &str| {
             is_service_token(credential)
                 || (app.verifier.is_some()
                     && looks_like_a_token(credential)
                     && !app.guard.is_token(credential))
         };
-        if credential.filter(is_theirs).is_none() {
+        if !credential.is_some_and(is_theirs) {
             let user = AuthenticatedUser::of_local_access(&admitted);
             return of_user(user, asked, log);
         }

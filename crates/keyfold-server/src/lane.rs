@@ -250,11 +250,7 @@ impl Lane {
         connection.begin_request(length);
         let text = |range: &Range<usize>| std::str::from_utf8(&connection.unused()[range.clone()]).ok();
         let user = user.map(|range| Field { name: "keyfold-user", value: &connection.unused()[range] });
-        let asked = AskedIn {
-            request_id: &request_id,
-            address: Some(address),
-            fields: user.as_ref().map_or(&[], std::slice::from_ref),
-        };
+        let asked = AskedIn { request_id: &request_id, address: Some(address), fields: user.as_slice() };
         let provider = Arc::clone(request.upstream().provider());
         let origin = RequestOrigin::default();
         let admitted = admit(&self.app, text(&credential), &origin, &provider, &asked, None).await;
@@ -265,8 +261,8 @@ impl Lane {
         let standing = match counted {
             Ok(standing) => standing,
             Err(refusal) => {
-                let (log, problem) = (Caller::at(address), refusal.clone());
-                let problem = rate_limit::refused(&log, problem);
+                let log = Caller::at(address);
+                let problem = rate_limit::refused(&log, refusal);
                 let answer = OwnAnswer {
                     log: &log,
                     id: &request_id,
@@ -405,46 +401,37 @@ impl<'a> Told<'a> {
         let (mut hosts, mut connections) = (0, 0);
         for header in headers {
             let is = |name: &str| header.name.eq_ignore_ascii_case(name);
-            match header.name.as_bytes().first().map_or(0, u8::to_ascii_lowercase) {
-                b'a' if is_prefix("access-control-", header.name) => return None,
-                b'c' if is("content-length") => {
-                    if told.length.replace(read_length(header.value)?).is_some() {
-                        return None;
-                    }
-                }
+            let is_plain = match header.name.as_bytes().first().map_or(0, u8::to_ascii_lowercase) {
+                b'a' => !begins_with("access-control-", header.name),
+                b'c' if is("content-length") => told.length.replace(read_length(header.value)?).is_none(),
                 b'c' if is("connection") => {
                     connections += 1;
-                    if header.value.eq_ignore_ascii_case(b"close") {
-                        told.closes = true;
-                    } else if !header.value.eq_ignore_ascii_case(b"keep-alive") {
-                        return None;
-                    }
+                    told.closes = header.value.eq_ignore_ascii_case(b"close");
+                    told.closes || header.value.eq_ignore_ascii_case(b"keep-alive")
                 }
-                b'e' if is("expect") => return None,
-                b'h' if is("host") => hosts += 1,
-                b'h' if is("http2-settings") => return None,
-                b'k' if is(KEYFOLD_USER.as_str()) => {
-                    if told.user.replace(header.value).is_some() {
-                        return None;
-                    }
+                b'e' => !is("expect"),
+                b'h' if is("host") => {
+                    hosts += 1;
+                    true
                 }
-                b'o' if is("origin") => return None,
-                b'p' if is_prefix("proxy-", header.name) => return None,
-                b's' if is_prefix("sec-", header.name) => return None,
-                b't' if is("te") || is("trailer") || is("transfer-encoding") => return None,
-                b'u' if is("upgrade") => return None,
-                b'x' if is("x-request-id") => {
-                    if told.request_id.replace(header.value).is_some() {
-                        return None;
-                    }
-                }
-                _ => {}
+                b'h' => !is("http2-settings"),
+                b'k' if is(KEYFOLD_USER.as_str()) => told.user.replace(header.value).is_none(),
+                b'o' => !is("origin"),
+                b'p' => !begins_with("proxy-", header.name),
+                b's' => !begins_with("sec-", header.name),
+                b't' => !(is("te") || is("trailer") || is("transfer-encoding")),
+                b'u' => !is("upgrade"),
+                b'x' if is("x-request-id") => told.request_id.replace(header.value).is_none(),
+                _ => true,
+            };
+            if !is_plain {
+                return None;
             }
         }
         (hosts == 1 && connections <= 1).then_some(told)
     }
 }
 
-fn is_prefix(prefix: &str, name: &str) -> bool {
+fn begins_with(prefix: &str, name: &str) -> bool {
     name.len() >= prefix.len() && name.as_bytes()[..prefix.len()].eq_ignore_ascii_case(prefix.as_bytes())
 }

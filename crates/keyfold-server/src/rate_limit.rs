@@ -142,7 +142,9 @@ pub(crate) fn put_lines(out: &mut Vec<u8>, standing: &Standing) {
 }
 
 fn put(out: &mut Vec<u8>, texts: &[&[u8]], number: u64) {
-    texts.iter().for_each(|text| out.extend_from_slice(text));
+    for text in texts {
+        out.extend_from_slice(text);
+    }
     put_number(out, number);
 }
 

@@ -61,7 +61,6 @@ impl Class {
 
 /// How a limit stands after a request was counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Standing {
     /// Which limit.
     pub class: Class,
