@@ -17,6 +17,7 @@ use crate::problem::Problem;
 use crate::rate_limit;
 
 const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
+const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
 /// TRACE would send the key back (RFC 9110, section 9.3.8), and CONNECT leads elsewhere.
 pub(crate) const METHODS: [Method; 7] =
@@ -75,7 +76,9 @@ pub(crate) async fn gateway(
 /// Programs call the gateway, pages by `fetch`. Nothing else that a browser does with an address is answered: what comes
 /// from a provider is no page, script or frame of this origin.
 fn refuse_what_a_page_loads(headers: &HeaderMap) -> Result<(), Problem> {
-    if headers.get_all(SEC_FETCH_DEST).iter().any(|destination| destination.as_bytes() != b"empty") {
+    let is_loaded = headers.get_all(SEC_FETCH_DEST).iter().any(|destination| destination.as_bytes() != b"empty");
+    let is_navigation = headers.get_all(SEC_FETCH_MODE).iter().any(|mode| mode.as_bytes() == b"navigate");
+    if is_loaded || is_navigation {
         return Err(Problem::new(
             "forbidden",
             "The gateway is for programs, and for pages that call it with fetch(). A browser cannot open it or load parts of a page from it.",

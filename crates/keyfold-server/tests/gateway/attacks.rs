@@ -323,6 +323,8 @@ async fn nothing_but_programs_and_fetch_gets_an_answer() {
             refused(&stage, &request.bytes(), 403).await.problem(403, "forbidden");
         }
     }
+    let navigation = stage.get(Way::Lane).with("Sec-Fetch-Mode", "navigate");
+    refused(&stage, &navigation.bytes(), 403).await.problem(403, "forbidden");
     let upgrade = stage
         .get(Way::Lane)
         .with("Connection", "Upgrade")
