@@ -256,6 +256,8 @@ impl Lane {
         let admitted = admit(&self.app, text(&credential), &origin, &provider, &asked, None).await;
         // Hyper's way counts strangers and has the words.
         let Ok(caller) = admitted else { return Next::HandOver };
+        let own =
+            OwnAnswer { id: &request_id, method: &method, provider: provider.id.as_str(), begun, closes };
         let user = caller.user().clone();
         let counted = self.app.keyfold.count_gateway(&caller).await;
         let standing = match counted {
@@ -263,15 +265,7 @@ impl Lane {
             Err(refusal) => {
                 let log = Caller::at(address);
                 let problem = rate_limit::refused(&log, refusal);
-                let answer = OwnAnswer {
-                    log: &log,
-                    id: &request_id,
-                    method: &method,
-                    provider: provider.id.as_str(),
-                    begun,
-                    closes,
-                };
-                return self.refuse(connection, &problem, &answer).await;
+                return self.refuse(connection, &problem, &log, &own).await;
             }
         };
         let mut lines = Vec::new();
@@ -298,15 +292,7 @@ impl Lane {
                 if let Some(standing) = standing {
                     log.note_limit(standing);
                 }
-                let answer = OwnAnswer {
-                    log: &log,
-                    id: &request_id,
-                    method: &method,
-                    provider: provider.id.as_str(),
-                    begun,
-                    closes,
-                };
-                self.refuse(connection, &error.into(), &answer).await
+                self.refuse(connection, &error.into(), &log, &own).await
             }
         }
     }
@@ -316,9 +302,10 @@ impl Lane {
         &self,
         connection: &mut CallerConnection,
         problem: &Problem,
-        answer: &OwnAnswer<'_>,
+        log: &Caller,
+        own: &OwnAnswer<'_>,
     ) -> Next {
-        let OwnAnswer { log, id, method, provider, begun, closes } = answer;
+        let OwnAnswer { id, method, provider, begun, closes } = own;
         let mut response = problem.respond_on_gateway(id, shape_of(&self.app, provider));
         rate_limit::write_headers(log, response.headers_mut());
         if let Ok(id) = http::HeaderValue::from_str(id) {
@@ -353,7 +340,6 @@ impl Lane {
 
 /// What an answer of Keyfold's own is made of, besides the problem.
 struct OwnAnswer<'a> {
-    log: &'a Caller,
     id: &'a str,
     method: &'a Method,
     provider: &'a str,

@@ -7,7 +7,6 @@ use std::net::IpAddr;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use keyfold::auth::AuthenticatedUser;
-use keyfold::gateway::direct::put_number;
 use keyfold::limit::{Class, Counted, Refusal, Standing, StreamPlace};
 use keyfold::mode::Mode;
 use keyfold::service_tokens::AuthenticatedService;
@@ -145,7 +144,7 @@ fn put(out: &mut Vec<u8>, texts: &[&[u8]], number: u64) {
     for text in texts {
         out.extend_from_slice(text);
     }
-    put_number(out, number);
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 // Writing to a string does not fail.

@@ -76,7 +76,8 @@ pub(crate) async fn gateway(
 /// Programs call the gateway, pages by `fetch`. Nothing else that a browser does with an address is answered: what comes
 /// from a provider is no page, script or frame of this origin.
 fn refuse_what_a_page_loads(headers: &HeaderMap) -> Result<(), Problem> {
-    let is_loaded = headers.get_all(SEC_FETCH_DEST).iter().any(|destination| destination.as_bytes() != b"empty");
+    let is_loaded =
+        headers.get_all(SEC_FETCH_DEST).iter().any(|destination| destination.as_bytes() != b"empty");
     let is_navigation = headers.get_all(SEC_FETCH_MODE).iter().any(|mode| mode.as_bytes() == b"navigate");
     if is_loaded || is_navigation {
         return Err(Problem::new(

@@ -371,20 +371,5 @@ fn hex_digits(byte: u8) -> [u8; 2] {
 }
 
 fn put_integer(out: &mut Vec<u8>, integer: i64) {
-    if integer < 0 {
-        out.push(b'-');
-    }
-    let (mut rest, mut digits, mut first) = (integer.unsigned_abs(), [0; 20], 20);
-    while rest > 9 {
-        first -= 2;
-        // Two at a time: half as many divisions.
-        let pair = u8::try_from(rest % 100).unwrap_or_default();
-        digits[first..first + 2].copy_from_slice(&[b'0' + pair / 10, b'0' + pair % 10]);
-        rest /= 100;
-    }
-    if rest > 0 || first == 20 {
-        first -= 1;
-        digits[first] = b'0' + u8::try_from(rest).unwrap_or_default();
-    }
-    out.extend_from_slice(&digits[first..]);
+    out.extend_from_slice(itoa::Buffer::new().format(integer).as_bytes());
 }

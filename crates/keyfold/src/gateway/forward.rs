@@ -8,13 +8,12 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST};
+use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper_util::client::legacy::Error as ClientError;
 use tokio::time::{Sleep, sleep, timeout};
-use zeroize::Zeroizing;
 
 use super::call::{AnswerHead, Answering, Ended, GatewayCaller, REFUSAL_BYTES};
 use super::crossing::{self, CREDENTIAL_IN_QUERY, Field};
@@ -22,7 +21,8 @@ use super::target::Target;
 use super::upstream::{RequestBody, Route, Upstream};
 use super::{Call, Gateway};
 use crate::error::Error;
-use crate::provider::{KeyPlacement, Provider};
+use crate::provider::Provider;
+use crate::provider::http::put_key;
 
 /// The head of a request to the gateway.
 pub struct RequestHead<'a> {
@@ -85,7 +85,8 @@ impl Gateway {
         if is_empty && head.fields.iter().any(|field| field.name.eq_ignore_ascii_case("content-length")) {
             headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
-        put_key(headers, &provider.key_placement, &key)?;
+        put_key(headers, &provider.key_placement, &key)
+            .map_err(|_| Error::Internal("the key does not fit a header".into()))?;
         drop(key);
 
         let answered = tokio::select! {
@@ -198,26 +199,6 @@ fn copy_answer_fields(answer: &HeaderMap, is_bodiless: bool, headers: &mut Heade
     for (name, value) in crossing::ON_EVERY_ANSWER {
         headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the key enters the request that it was opened for")]
-fn put_key(
-    headers: &mut HeaderMap,
-    placement: &KeyPlacement,
-    key: &crate::secret::ApiKey,
-) -> Result<(), Error> {
-    let (name, value) = match placement {
-        KeyPlacement::Bearer => {
-            let bearer = Zeroizing::new(format!("Bearer {}", key.expose()));
-            (AUTHORIZATION, HeaderValue::from_str(&bearer))
-        }
-        KeyPlacement::Header(name) => (name.clone(), HeaderValue::from_str(key.expose())),
-    };
-    let mut value = value.map_err(|_| Error::Internal("the key does not fit a header".into()))?;
-    // Keeps it out of the trace logs of the HTTP libraries and out of HPACK's shared table.
-    value.set_sensitive(true);
-    headers.insert(name, value);
-    Ok(())
 }
 
 pub(super) fn unreachable(provider: &Provider, cause: String) -> Error {

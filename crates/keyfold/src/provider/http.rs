@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, InvalidHeaderValue, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use reqwest::redirect::Policy;
 use serde_json::Value;
@@ -146,7 +146,8 @@ impl HttpClient {
         for (name, value) in &provider.headers {
             headers.insert(name.clone(), value.clone());
         }
-        put_key(&mut headers, &provider.key_placement, key)?;
+        put_key(&mut headers, &provider.key_placement, key)
+            .map_err(|_| CallError::Nonsense("the key does not fit a header".into()))?;
         let mut outgoing = self.client_for(request.address)?.request(request.method, url).headers(headers);
         if let Some(body) = request.body {
             outgoing = outgoing.header(CONTENT_TYPE, "application/json").body(body);
@@ -243,16 +244,20 @@ pub(super) fn client_builder(local: bool, connect: Duration) -> reqwest::ClientB
     if local { builder.no_proxy() } else { builder.https_only(true) }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the one place where a key enters a request")]
-fn put_key(headers: &mut HeaderMap, placement: &KeyPlacement, key: &ApiKey) -> Result<(), CallError> {
-    let (name, value) = match placement {
+/// Puts the key into the one header that takes it.
+#[expect(clippy::disallowed_methods, reason = "the key enters the request that it was opened for")]
+pub(crate) fn put_key(
+    headers: &mut HeaderMap,
+    placement: &KeyPlacement,
+    key: &ApiKey,
+) -> Result<(), InvalidHeaderValue> {
+    let (name, mut value) = match placement {
         KeyPlacement::Bearer => {
             let bearer = Zeroizing::new(format!("Bearer {}", key.expose()));
-            (AUTHORIZATION, HeaderValue::from_str(&bearer))
+            (AUTHORIZATION, HeaderValue::from_str(&bearer)?)
         }
-        KeyPlacement::Header(name) => (name.clone(), HeaderValue::from_str(key.expose())),
+        KeyPlacement::Header(name) => (name.clone(), HeaderValue::from_str(key.expose())?),
     };
-    let mut value = value.map_err(|_| CallError::Nonsense("the key does not fit a header".into()))?;
     // Keeps it out of the trace logs of the HTTP libraries and out of HPACK's shared table.
     value.set_sensitive(true);
     headers.insert(name, value);

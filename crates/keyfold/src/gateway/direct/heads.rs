@@ -115,18 +115,8 @@ fn put_line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Writes a number in digits.
-pub fn put_number(out: &mut Vec<u8>, number: u64) {
-    let (mut digits, mut first, mut rest) = ([b'0'; 20], 20, number);
-    loop {
-        first -= 1;
-        digits[first] += u8::try_from(rest % 10).unwrap_or_default();
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[first..]);
+fn put_number(out: &mut Vec<u8>, number: u64) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 #[expect(clippy::disallowed_methods, reason = "the key enters the request that it was opened for")]

@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 pub use caller::CallerConnection;
 use caller::{KEPT_BUFFER, PASSING, Patience, wipe};
-pub use heads::{Added, LONGEST_BODY, PlainRequest, put_number, read_length};
+pub use heads::{Added, LONGEST_BODY, PlainRequest, read_length};
 use heads::{HeadRead, NoAnswer, put_key, read_answer_head};
 
 use super::call::{AnswerHead, Answering, Ended, GatewayCaller, REFUSAL_BYTES};
