@@ -70,28 +70,38 @@ impl App {
     }
 }
 
-/// Ids of requests: random ones of the process, and a counter. No two are the same, and none says anything.
+/// Ids of requests: no two of a process are the same, those of different processes hardly ever, and none says anything.
 pub struct RequestIds {
-    process: [u8; 6],
+    process: [u8; 4],
+    first: u64,
     next: AtomicU64,
 }
 
 impl RequestIds {
     fn new(random: &dyn Random) -> Self {
         // Without randomness nothing else would work either.
-        Self { process: random_bytes(random).unwrap_or_default(), next: AtomicU64::new(0) }
+        let process = random_bytes(random).unwrap_or_default();
+        let first = u64::from_be_bytes(random_bytes(random).unwrap_or_default());
+        Self { process, first, next: AtomicU64::new(0) }
     }
 
     /// A new one: 24 hex digits.
     pub fn make(&self) -> Arc<str> {
+        let number = self.first.wrapping_add(self.next.fetch_add(1, Ordering::Relaxed));
         let mut id = [0; 12];
-        id[..6].copy_from_slice(&self.process);
-        let number = self.next.fetch_add(1, Ordering::Relaxed).to_be_bytes();
-        id[6..].copy_from_slice(&number[2..]);
+        id[..4].copy_from_slice(&self.process);
+        id[4..].copy_from_slice(&mixed(number).to_be_bytes());
         let mut text = [0; 24];
         HEXLOWER.encode_mut(&id, &mut text);
         std::str::from_utf8(&text).unwrap_or_default().into()
     }
+}
+
+/// Different numbers for different numbers, with no likeness between those of neighbours (the finish of `SplitMix64`).
+fn mixed(number: u64) -> u64 {
+    let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    number ^ (number >> 31)
 }
 
 impl std::ops::Deref for App {

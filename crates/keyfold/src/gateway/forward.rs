@@ -48,6 +48,7 @@ pub struct AnswerBody {
     waiting: Option<Pin<Box<Sleep>>>,
     /// It broke off; the caller is still to hear of that.
     is_broken: bool,
+    has_waited: bool,
 }
 
 /// The provider's answer is not whole. The caller's connection is closed without an end of the answer.
@@ -131,6 +132,7 @@ impl Gateway {
             patience: self.timeouts.gateway_idle,
             waiting: None,
             is_broken: false,
+            has_waited: false,
         };
         if must_mark {
             body.mark(parts.status).await;
@@ -312,6 +314,15 @@ impl AnswerBody {
         }
     }
 
+    /// Fails a turn later: hyper forgets what it has not written yet when a body fails.
+    fn poll_broken(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenAnswer>>> {
+        if std::mem::replace(&mut self.has_waited, true) {
+            return Poll::Ready(Some(Err(BrokenAnswer)));
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+
     fn look_for_the_end(&mut self) {
         if self.answer.is_end_stream() {
             self.end(Ended::Whole);
@@ -338,7 +349,7 @@ impl Body for AnswerBody {
             return Poll::Ready(Some(Ok(Frame::data(data))));
         }
         if self.is_broken {
-            return Poll::Ready(Some(Err(BrokenAnswer)));
+            return self.poll_broken(context);
         }
         loop {
             let Poll::Ready(frame) = Pin::new(&mut self.answer).poll_frame(context) else {
@@ -360,10 +371,8 @@ impl Body for AnswerBody {
                 Some(Ok(Err(_))) => continue,
                 Some(Err(_)) => {
                     self.end(Ended::Broken);
-                    // A turn later: hyper forgets what it has not written yet when a body fails.
                     self.is_broken = true;
-                    context.waker().wake_by_ref();
-                    return Poll::Pending;
+                    return self.poll_broken(context);
                 }
                 None => {
                     self.end(Ended::Whole);

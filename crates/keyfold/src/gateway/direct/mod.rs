@@ -22,7 +22,7 @@ use heads::{HeadRead, NoAnswer, put_key, read_answer_head};
 use super::call::{AnswerHead, Answering, Ended, GatewayCaller, REFUSAL_BYTES};
 use super::connection::{ConnectError, ProviderStream};
 use super::forward::unreachable;
-use super::framing::Framing;
+use super::framing::{Framing, MalformedFraming};
 use super::{Call, Gateway};
 use crate::error::Error;
 
@@ -71,6 +71,7 @@ impl Gateway {
             interim_heads: 0,
             waiting: Vec::new(),
             is_held: false,
+            has_passed: false,
             phase: Phase::Head,
             is_reusable: true,
             closes: added.closes,
@@ -100,6 +101,8 @@ struct Passage<'a> {
     waiting: Vec<u8>,
     /// The caller gets nothing before the key is marked.
     is_held: bool,
+    /// The caller has got a part of the answer, or is about to.
+    has_passed: bool,
     phase: Phase,
     /// The provider's connection may serve another request.
     is_reusable: bool,
@@ -176,6 +179,7 @@ impl Passage<'_> {
                         answering.mark().await;
                     }
                     self.is_held = false;
+                    self.has_passed = true;
                 }
                 Step::SendOn => match self.send_rest(&mut stream).await {
                     Sent::Whole | Sent::Early | Sent::Failed(..) => {}
@@ -185,14 +189,17 @@ impl Passage<'_> {
                 Step::CallerLeft => return Ok(Passed::Broken),
                 Step::Refused(error) => return Err(error),
                 Step::Broken(why) => {
-                    if matches!(self.phase, Phase::Head) {
+                    if !self.has_passed {
                         return Err(self.failed(Ended::Unreachable, why));
                     }
                     self.end(Ended::Broken);
+                    // What came of it is the caller's all the same.
+                    let waiting = std::mem::take(&mut self.waiting);
+                    let _ = self.caller.write(&waiting).await;
                     return Ok(self.broken());
                 }
                 Step::TimedOut => {
-                    if matches!(self.phase, Phase::Head) {
+                    if !self.has_passed {
                         return Err(self.failed(Ended::TimedOut, ""));
                     }
                     self.end(Ended::TimedOut);
@@ -436,7 +443,13 @@ impl Passage<'_> {
                 answering.read(data);
             }
         });
-        let Ok(scanned) = scanned else { return Some(Step::Broken("the answer's framing is malformed")) };
+        let scanned = match scanned {
+            Ok(scanned) => scanned,
+            Err(MalformedFraming { passes }) => {
+                self.pass_on(context, head, &bytes[..passes], b"");
+                return Some(Step::Broken("the answer's framing is malformed"));
+            }
+        };
         let closing = if scanned.is_end { framing.closing() } else { b"" };
         if scanned.is_end {
             // What came after the answer belongs to no request.
@@ -457,6 +470,7 @@ impl Passage<'_> {
     /// Writes what the caller takes, and keeps the rest. An error shows at the next write.
     fn pass_on(&mut self, context: &mut Context<'_>, head: &[u8], body: &[u8], closing: &[u8]) {
         let mut written = 0;
+        self.has_passed |= !self.is_held;
         if !self.is_held && self.waiting.is_empty() {
             let parts = [IoSlice::new(head), IoSlice::new(body), IoSlice::new(closing)];
             let parts = if closing.is_empty() { &parts[..2] } else { &parts[..] };
