@@ -70,8 +70,7 @@ impl Gateway {
             answer: Vec::new(),
             interim_heads: 0,
             waiting: Vec::new(),
-            is_held: false,
-            has_passed: false,
+            told: Told::Nothing,
             phase: Phase::Head,
             is_reusable: true,
             closes: added.closes,
@@ -99,15 +98,22 @@ struct Passage<'a> {
     interim_heads: usize,
     /// What the caller has not taken yet, or is not to have yet.
     waiting: Vec<u8>,
-    /// The caller gets nothing before the key is marked.
-    is_held: bool,
-    /// The caller has got a part of the answer, or is about to.
-    has_passed: bool,
+    told: Told,
     phase: Phase,
     /// The provider's connection may serve another request.
     is_reusable: bool,
     /// The caller's may not.
     closes: bool,
+}
+
+/// What the caller has of the answer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Nothing,
+    /// Nothing either, before the key is marked.
+    Held,
+    /// A part of it, or it is about to.
+    Begun,
 }
 
 enum Phase {
@@ -178,8 +184,7 @@ impl Passage<'_> {
                     if let Some(answering) = &mut self.answering {
                         answering.mark().await;
                     }
-                    self.is_held = false;
-                    self.has_passed = true;
+                    self.told = Told::Begun;
                 }
                 Step::SendOn => match self.send_rest(&mut stream).await {
                     Sent::Whole | Sent::Early | Sent::Failed(..) => {}
@@ -189,7 +194,7 @@ impl Passage<'_> {
                 Step::CallerLeft => return Ok(Passed::Broken),
                 Step::Refused(error) => return Err(error),
                 Step::Broken(why) => {
-                    if !self.has_passed {
+                    if self.told != Told::Begun {
                         return Err(self.failed(Ended::Unreachable, why));
                     }
                     self.end(Ended::Broken);
@@ -199,7 +204,7 @@ impl Passage<'_> {
                     return Ok(self.broken());
                 }
                 Step::TimedOut => {
-                    if !self.has_passed {
+                    if self.told != Told::Begun {
                         return Err(self.failed(Ended::TimedOut, ""));
                     }
                     self.end(Ended::TimedOut);
@@ -318,7 +323,7 @@ impl Passage<'_> {
     /// Passes on what there is of the answer.
     fn poll_answer(&mut self, context: &mut Context<'_>, stream: &mut ProviderStream) -> Poll<Step> {
         loop {
-            if !self.is_held && !self.waiting.is_empty() {
+            if self.told != Told::Held && !self.waiting.is_empty() {
                 match Pin::new(&mut self.caller.stream).poll_write(context, &self.waiting) {
                     Poll::Ready(Ok(written)) => {
                         self.waiting.drain(..written);
@@ -338,7 +343,7 @@ impl Passage<'_> {
                 }
             }
             if matches!(self.phase, Phase::End) {
-                return Poll::Ready(if self.is_held { Step::Mark } else { Step::Done });
+                return Poll::Ready(if self.told == Told::Held { Step::Mark } else { Step::Done });
             }
             let read = PASSING.with_borrow_mut(|passing| {
                 let mut buffer = ReadBuf::new(passing);
@@ -422,7 +427,9 @@ impl Passage<'_> {
         };
         self.is_reusable &= answer.is_reusable;
         self.closes |= matches!(answer.framing, Some(Framing::UntilClose));
-        self.is_held = answer.must_mark;
+        if answer.must_mark {
+            self.told = Told::Held;
+        }
         self.phase = answer.framing.map_or(Phase::End, Phase::Body);
         let body = &bytes[answer.used..];
         if matches!(self.phase, Phase::End) {
@@ -459,7 +466,8 @@ impl Passage<'_> {
         self.pass_on(context, head, &bytes[..scanned.passes], closing);
         self.caller.patience.set(self.gateway.timeouts.gateway_idle);
         // A refusal is held only up to a length, and a success only until its mark is written.
-        (self.is_held && (matches!(self.phase, Phase::End) || self.may_mark_now())).then_some(Step::Mark)
+        (self.told == Told::Held && (matches!(self.phase, Phase::End) || self.may_mark_now()))
+            .then_some(Step::Mark)
     }
 
     fn may_mark_now(&self) -> bool {
@@ -470,8 +478,10 @@ impl Passage<'_> {
     /// Writes what the caller takes, and keeps the rest. An error shows at the next write.
     fn pass_on(&mut self, context: &mut Context<'_>, head: &[u8], body: &[u8], closing: &[u8]) {
         let mut written = 0;
-        self.has_passed |= !self.is_held;
-        if !self.is_held && self.waiting.is_empty() {
+        if self.told == Told::Nothing {
+            self.told = Told::Begun;
+        }
+        if self.told != Told::Held && self.waiting.is_empty() {
             let parts = [IoSlice::new(head), IoSlice::new(body), IoSlice::new(closing)];
             let parts = if closing.is_empty() { &parts[..2] } else { &parts[..] };
             let parts = if head.is_empty() { &parts[1..] } else { parts };
@@ -489,7 +499,7 @@ impl Passage<'_> {
             written -= skipped;
             self.waiting.extend_from_slice(&part[skipped..]);
         }
-        if !self.waiting.is_empty() && !self.is_held {
+        if !self.waiting.is_empty() && self.told != Told::Held {
             self.caller.patience.set(self.caller.write_patience);
         }
     }
