@@ -24,6 +24,7 @@ use keyfold::auth::local::RequestOrigin;
 use keyfold::gateway::direct::{Added, CallerConnection, Passed, PlainRequest, read_length};
 use keyfold::gateway::{Field, PREFIX, RequestHead, Target};
 use keyfold::mode::Mode;
+use keyfold::user::UserId;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant as TokioInstant;
 
@@ -256,8 +257,8 @@ impl Lane {
         let admitted = admit(&self.app, text(&credential), &origin, &provider, &asked, None).await;
         // Hyper's way counts strangers and has the words.
         let Ok(caller) = admitted else { return Next::HandOver };
-        let own =
-            OwnAnswer { id: &request_id, method: &method, provider: provider.id.as_str(), begun, closes };
+        let served =
+            Served { id: &request_id, method: &method, provider: provider.id.as_str(), begun, closes };
         let user = caller.user().clone();
         let counted = self.app.keyfold.count_gateway(&caller).await;
         let standing = match counted {
@@ -265,7 +266,7 @@ impl Lane {
             Err(refusal) => {
                 let log = Caller::at(address);
                 let problem = rate_limit::refused(&log, refusal);
-                return self.refuse(connection, &problem, &log, &own).await;
+                return self.refuse(connection, &problem, &log, &served).await;
             }
         };
         let mut lines = Vec::new();
@@ -278,8 +279,11 @@ impl Lane {
         let added =
             Added { request_id: &request_id, is_callers_own: id_is_callers_own, lines: &lines, closes };
         match self.app.keyfold.gateway().pass(caller, connection, request, &added).await {
-            Ok(passed) => {
+            Ok((passed, status)) => {
                 self.app.metrics.passed(&method);
+                if let Some(status) = status {
+                    served.log(status.as_u16(), Some(address), Some(&user), None);
+                }
                 match passed {
                     Passed::Whole => Next::Request,
                     Passed::Last | Passed::Broken => Next::Close,
@@ -292,7 +296,7 @@ impl Lane {
                 if let Some(standing) = standing {
                     log.note_limit(standing);
                 }
-                self.refuse(connection, &error.into(), &log, &own).await
+                self.refuse(connection, &error.into(), &log, &served).await
             }
         }
     }
@@ -303,9 +307,9 @@ impl Lane {
         connection: &mut CallerConnection,
         problem: &Problem,
         log: &Caller,
-        own: &OwnAnswer<'_>,
+        served: &Served<'_>,
     ) -> Next {
-        let OwnAnswer { id, method, provider, begun, closes } = own;
+        let Served { id, method, provider, begun, closes } = served;
         let mut response = problem.respond_on_gateway(id, shape_of(&self.app, provider));
         rate_limit::write_headers(log, response.headers_mut());
         if let Ok(id) = http::HeaderValue::from_str(id) {
@@ -316,18 +320,7 @@ impl Lane {
         }
         let status = response.status().as_u16();
         self.app.metrics.request(method, ROUTE, status, begun.elapsed());
-        let line = RequestLine {
-            id,
-            method: known_method(method),
-            route: ROUTE,
-            status,
-            duration: begun.elapsed(),
-            client: log.address,
-            user: log.user(),
-            service: log.service(),
-            problem: Some(problem),
-        };
-        line.write(false);
+        served.log(status, log.address, log.user(), Some(problem));
         // What is left of the request would be taken for the next one.
         let closes = !connection.skip_request() || *closes;
         let bytes = as_bytes(response, closes).await;
@@ -338,13 +331,30 @@ impl Lane {
     }
 }
 
-/// What an answer of Keyfold's own is made of, besides the problem.
-struct OwnAnswer<'a> {
+/// What the log, and an answer of Keyfold's own, say of a request.
+struct Served<'a> {
     id: &'a str,
     method: &'a Method,
     provider: &'a str,
     begun: Instant,
     closes: bool,
+}
+
+impl Served<'_> {
+    fn log(&self, status: u16, client: Option<IpAddr>, user: Option<&UserId>, problem: Option<&Problem>) {
+        let line = RequestLine {
+            id: self.id,
+            method: known_method(self.method),
+            route: ROUTE,
+            status,
+            duration: self.begun.elapsed(),
+            client,
+            user,
+            service: None,
+            problem,
+        };
+        line.write(problem.is_none());
+    }
 }
 
 /// A measured duration only: nothing is decided by it.

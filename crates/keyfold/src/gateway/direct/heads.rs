@@ -142,6 +142,7 @@ pub(super) enum HeadRead {
 }
 
 pub(super) struct AnswerRead {
+    pub(super) status: StatusCode,
     pub(super) used: usize,
     /// `None`: there is no body.
     pub(super) framing: Option<Framing>,
@@ -233,7 +234,7 @@ pub(super) fn read_answer_head(
     let may_follow = !has_none && (found.is_chunked || found.length.is_some_and(|length| length > 0));
     let is_reusable =
         version == 1 && !found.closes && !may_follow && !matches!(framing, Some(Framing::UntilClose));
-    Ok(Some(HeadRead::Answer(AnswerRead { used, framing, is_reusable, must_mark })))
+    Ok(Some(HeadRead::Answer(AnswerRead { status, used, framing, is_reusable, must_mark })))
 }
 
 /// Why an answer is none that can be passed on.

@@ -12,6 +12,7 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 pub use caller::CallerConnection;
@@ -45,7 +46,8 @@ pub enum Passed {
 }
 
 impl Gateway {
-    /// Sends a plain request with the caller's user's key, and passes the answer on.
+    /// Sends a plain request with the caller's user's key, and passes the answer on. Gives its status too, if it came so
+    /// far.
     ///
     /// # Errors
     /// As [`forward`](Self::forward). Nothing was written to the caller then; [`CallerConnection::skip_request`] says
@@ -56,7 +58,7 @@ impl Gateway {
         connection: &mut CallerConnection,
         mut request: PlainRequest,
         added: &Added<'_>,
-    ) -> Result<Passed, Error> {
+    ) -> Result<(Passed, Option<StatusCode>), Error> {
         let Call { key, answering } =
             self.begin(caller, &request.upstream, std::mem::take(&mut request.path)).await?;
         put_key(&mut connection.head, &request.upstream.provider, &key);
@@ -69,6 +71,7 @@ impl Gateway {
             added,
             answer: Vec::new(),
             interim_heads: 0,
+            status: None,
             waiting: Vec::new(),
             told: Told::Nothing,
             phase: Phase::Head,
@@ -76,12 +79,13 @@ impl Gateway {
             closes: added.closes,
         };
         let passed = passage.run().await;
+        let status = passage.status;
         wipe(&mut connection.head);
         connection.head.clear();
         if connection.head.capacity() > KEPT_BUFFER {
             connection.head = Vec::new();
         }
-        passed
+        passed.map(|passed| (passed, status))
     }
 }
 
@@ -96,6 +100,8 @@ struct Passage<'a> {
     answer: Vec<u8>,
     /// Heads that came before it.
     interim_heads: usize,
+    /// The answer's own.
+    status: Option<StatusCode>,
     /// What the caller has not taken yet, or is not to have yet.
     waiting: Vec<u8>,
     told: Told,
@@ -425,6 +431,7 @@ impl Passage<'_> {
                 Err(NoAnswer::Refused(error)) => return Some(Step::Refused(error)),
             }
         };
+        self.status = Some(answer.status);
         self.is_reusable &= answer.is_reusable;
         self.closes |= matches!(answer.framing, Some(Framing::UntilClose));
         if answer.must_mark {
