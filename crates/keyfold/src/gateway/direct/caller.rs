@@ -18,7 +18,7 @@ const MOST_AHEAD: usize = 64 * 1024;
 /// How long what is left of a refused request is still read.
 const LONGEST_DROPPING: Duration = Duration::from_secs(2);
 /// A buffer that is larger is given back after the request.
-pub(super) const KEPT_BUFFER: usize = 8 * 1024;
+const KEPT_BUFFER: usize = 8 * 1024;
 
 thread_local! {
     /// What comes from providers passes through here. Holds no key: those only go the other way.
@@ -196,6 +196,15 @@ impl CallerConnection {
         }
     }
 
+    /// Wipes the head that was written for a provider, with a key at its end.
+    pub(super) fn forget_head(&mut self) {
+        wipe(&mut self.head);
+        self.head.clear();
+        if self.head.capacity() > KEPT_BUFFER {
+            self.head = Vec::new();
+        }
+    }
+
     /// Ready when the caller is gone. What it sends meanwhile is kept.
     pub(super) fn poll_left(&mut self, context: &mut Context<'_>) -> Poll<()> {
         while self.unused.len() < MOST_AHEAD {
@@ -217,7 +226,7 @@ impl CallerConnection {
 
 /// Overwrites what may hold a credential. `zeroize` does so byte by byte, which for a whole request costs as much as
 /// reading it; here the whole is seen to be used afterwards, so that it is not left out.
-pub(super) fn wipe(bytes: &mut [u8]) {
+fn wipe(bytes: &mut [u8]) {
     bytes.fill(0);
     std::hint::black_box(bytes);
 }

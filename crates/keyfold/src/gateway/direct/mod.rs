@@ -16,7 +16,7 @@ use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 pub use caller::CallerConnection;
-use caller::{KEPT_BUFFER, PASSING, Patience, wipe};
+use caller::{PASSING, Patience};
 pub use heads::{Added, LONGEST_BODY, PlainRequest, read_length};
 use heads::{HeadRead, NoAnswer, put_key, read_answer_head};
 
@@ -80,11 +80,7 @@ impl Gateway {
         };
         let passed = passage.run().await;
         let status = passage.status;
-        wipe(&mut connection.head);
-        connection.head.clear();
-        if connection.head.capacity() > KEPT_BUFFER {
-            connection.head = Vec::new();
-        }
+        connection.forget_head();
         passed.map(|passed| (passed, status))
     }
 }
@@ -183,6 +179,8 @@ impl Passage<'_> {
                 Sent::TimedOut => return Err(self.failed(Ended::TimedOut, "")),
             }
         };
+        // The answer may take hours, and the key has done its work.
+        self.caller.forget_head();
         loop {
             match poll_fn(|context| self.poll_answer(context, &mut stream)).await {
                 Step::Done => return Ok(self.done(stream)),
