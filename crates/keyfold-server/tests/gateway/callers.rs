@@ -6,7 +6,7 @@ use keyfold::user::UserId;
 use keyfold_standin::example_key;
 use serde_json::json;
 
-use crate::stage::{Request, Way, answer_to, service, service_token};
+use crate::stage::{Request, Way, answer_to, recorded, service, service_token};
 use crate::support::production::Production;
 use crate::support::{Answer, Local, Setup};
 use crate::wire::Connection;
@@ -169,6 +169,15 @@ async fn a_service_calls_for_the_user_it_names_and_for_nobody_else() {
             assert!(!format!("{answer:?}").contains("kfs_A"), "{way:?}");
         }
         assert!(production.standin.requests().is_empty(), "{way:?}: a provider was called");
+    }
+    // Whose key was asked for can see who did. The same refusal stands there once a minute.
+    let refused = recorded(&production, "user_a", "key.refused", 2).await;
+    for service in ["service:only_gemini", "service:reader"] {
+        let event = refused.iter().find(|event| event["actor"] == service).expect(service);
+        assert_eq!(
+            (&event["outcome"], &event["purpose"], &event["provider"]),
+            (&json!("forbidden"), &json!("gateway"), &json!("openai"))
+        );
     }
 
     for way in Way::BOTH {

@@ -167,14 +167,18 @@ pub(crate) async fn has_key(production: &Production, provider: &RawProvider, use
 
 /// The ends of a user's calls that the audit log has, once there are as many; the newest first.
 pub(crate) async fn ended_calls(production: &Production, user: &str, count: usize) -> Vec<Value> {
+    recorded(production, user, "key.ended", count).await
+}
+
+/// What the audit log says of a user under this action, once it says so as often; the newest first.
+pub(crate) async fn recorded(production: &Production, user: &str, action: &str, count: usize) -> Vec<Value> {
     let user = production.as_user(user);
     let waiting = async {
         loop {
             let events = user.get("/api/audit?limit=200").await.ok()["events"].as_array().unwrap().clone();
-            let ended: Vec<Value> =
-                events.into_iter().filter(|event| event["action"] == "key.ended").collect();
-            if ended.len() >= count {
-                return ended;
+            let found: Vec<Value> = events.into_iter().filter(|event| event["action"] == action).collect();
+            if found.len() >= count {
+                return found;
             }
             // Rows come to the database in batches.
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;

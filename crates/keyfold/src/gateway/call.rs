@@ -48,7 +48,7 @@ impl GatewayCaller {
     ///
     /// # Errors
     /// [`Error::Forbidden`] if its token is not for the gateway, this user or this provider.
-    pub fn of_service(
+    pub(super) fn of_service(
         service: &AuthenticatedService,
         user: UserId,
         provider: &Provider,

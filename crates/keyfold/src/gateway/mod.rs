@@ -30,10 +30,14 @@ pub use framing::{Chunks, Framing, MalformedFraming, Scanned};
 pub use target::{MalformedTarget, PREFIX, Target};
 pub use upstream::{RequestBody, Upstream};
 
+use crate::audit::{Action, Event, Outcome, Purpose};
 use crate::error::Error;
 use crate::keys::Keys;
 use crate::limit::Limits;
+use crate::provider::Provider;
 use crate::provider::http::Timeouts;
+use crate::service_tokens::AuthenticatedService;
+use crate::user::UserId;
 use call::Call;
 use connection::TlsSettings;
 
@@ -61,6 +65,24 @@ impl Gateway {
     /// [`Error::UnknownProvider`].
     pub fn upstream(&self, provider: &str) -> Result<&Arc<Upstream>, Error> {
         self.upstreams.get(provider).ok_or_else(|| Error::UnknownProvider { known: self.keys.registry.ids() })
+    }
+
+    /// A backend service that acts for `user`. A refusal is recorded.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`] if its token is not for the gateway, this user or this provider.
+    pub fn caller_of_service(
+        &self,
+        service: &AuthenticatedService,
+        user: UserId,
+        provider: &Provider,
+    ) -> Result<GatewayCaller, Error> {
+        GatewayCaller::of_service(service, user.clone(), provider).inspect_err(|_| {
+            let refused = Event::new(Action::KeyRefused, Outcome::Forbidden, service.requester());
+            let mut refused = refused.of_user(&user).at_provider(&provider.id);
+            refused.purpose = Some(Purpose::Gateway);
+            self.keys.audit.refused(refused);
+        })
     }
 
     /// Closes connections that have not been used for a while.
