@@ -105,7 +105,7 @@ pub(crate) async fn admit(
     }
     let user = acting_for(keyfold_user(asked.fields))?;
     let service = service.in_request(Arc::clone(asked.request_id), asked.address);
-    Ok(app.keyfold.gateway().caller_of_service(&service, user, provider)?)
+    Ok(app.keyfold.gateway().caller_of_service(&service, &user, provider)?)
 }
 
 fn of_user(

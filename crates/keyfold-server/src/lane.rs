@@ -259,12 +259,12 @@ impl Lane {
         let Ok(caller) = admitted else { return Next::HandOver };
         let served =
             Served { id: &request_id, method: &method, provider: provider.id.as_str(), begun, closes };
-        let user = caller.user().clone();
+        let (user, service) = (caller.user().clone(), caller.service().cloned());
         let counted = self.app.keyfold.count_gateway(&caller).await;
         let standing = match counted {
             Ok(standing) => standing,
             Err(refusal) => {
-                let log = Caller::at(address);
+                let log = known(address, &user, service.as_ref());
                 let problem = rate_limit::refused(&log, refusal);
                 return self.refuse(connection, &problem, &log, &served).await;
             }
@@ -282,7 +282,8 @@ impl Lane {
             Ok((passed, status)) => {
                 self.app.metrics.passed(&method);
                 if let Some(status) = status {
-                    served.log(status.as_u16(), Some(address), Some(&user), None);
+                    let caller = service.is_none().then_some(&user);
+                    served.log(status.as_u16(), Some(address), caller, service.as_deref(), None);
                 }
                 match passed {
                     Passed::Whole => Next::Request,
@@ -291,8 +292,7 @@ impl Lane {
                 }
             }
             Err(error) => {
-                let log = Caller::at(address);
-                log.note_user(&user);
+                let log = known(address, &user, service.as_ref());
                 if let Some(standing) = standing {
                     log.note_limit(standing);
                 }
@@ -320,7 +320,7 @@ impl Lane {
         }
         let status = response.status().as_u16();
         self.app.metrics.request(method, ROUTE, status, begun.elapsed());
-        served.log(status, log.address, log.user(), Some(problem));
+        served.log(status, log.address, log.user(), log.service(), Some(problem));
         // What is left of the request would be taken for the next one.
         let closes = !connection.skip_request() || *closes;
         let bytes = as_bytes(response, closes).await;
@@ -341,7 +341,14 @@ struct Served<'a> {
 }
 
 impl Served<'_> {
-    fn log(&self, status: u16, client: Option<IpAddr>, user: Option<&UserId>, problem: Option<&Problem>) {
+    fn log(
+        &self,
+        status: u16,
+        client: Option<IpAddr>,
+        user: Option<&UserId>,
+        service: Option<&str>,
+        problem: Option<&Problem>,
+    ) {
         let line = RequestLine {
             id: self.id,
             method: known_method(self.method),
@@ -350,11 +357,21 @@ impl Served<'_> {
             duration: self.begun.elapsed(),
             client,
             user,
-            service: None,
+            service,
             problem,
         };
         line.write(problem.is_none());
     }
+}
+
+/// Who called, for the log of an answer of Keyfold's own.
+fn known(address: IpAddr, user: &UserId, service: Option<&Arc<str>>) -> Caller {
+    let caller = Caller::at(address);
+    match service {
+        Some(service) => caller.note_service(service),
+        None => caller.note_user(user),
+    }
+    caller
 }
 
 /// A measured duration only: nothing is decided by it.

@@ -15,7 +15,7 @@ use crate::keys::{AskedBy, KeyTicket, Keys};
 use crate::limit::{Limits, StreamPlace};
 use crate::provider::answer::{Answer, may_be_the_keys_fault, of_use};
 use crate::provider::{Provider, Verdict};
-use crate::requester::Requester;
+use crate::requester::{Actor, Requester};
 use crate::secret::ApiKey;
 use crate::service_tokens::{AuthenticatedService, Scope};
 use crate::usage::AnswerReader;
@@ -50,17 +50,26 @@ impl GatewayCaller {
     /// [`Error::Forbidden`] if its token is not for the gateway, this user or this provider.
     pub(super) fn of_service(
         service: &AuthenticatedService,
-        user: UserId,
+        user: &UserId,
         provider: &Provider,
     ) -> Result<Self, Error> {
         service.may(Scope::Gateway)?;
-        service.may_act_for(&user, Some(&provider.id))?;
+        service.may_act_for(user, Some(&provider.id))?;
+        let user = user.clone();
         Ok(Self { user, asked_by: AskedBy::Application, requester: service.requester().clone() })
     }
 
     /// Whose key is used.
     pub fn user(&self) -> &UserId {
         &self.user
+    }
+
+    /// The name of the service that calls, if it is one.
+    pub fn service(&self) -> Option<&Arc<str>> {
+        match &self.requester.actor {
+            Actor::Service(name) => Some(name),
+            _ => None,
+        }
     }
 
     pub(crate) fn requester(&self) -> &Requester {

@@ -74,12 +74,12 @@ impl Gateway {
     pub fn caller_of_service(
         &self,
         service: &AuthenticatedService,
-        user: UserId,
+        user: &UserId,
         provider: &Provider,
     ) -> Result<GatewayCaller, Error> {
-        GatewayCaller::of_service(service, user.clone(), provider).inspect_err(|_| {
+        GatewayCaller::of_service(service, user, provider).inspect_err(|_| {
             let refused = Event::new(Action::KeyRefused, Outcome::Forbidden, service.requester());
-            let mut refused = refused.of_user(&user).at_provider(&provider.id);
+            let mut refused = refused.of_user(user).at_provider(&provider.id);
             refused.purpose = Some(Purpose::Gateway);
             self.keys.audit.refused(refused);
         })
