@@ -1,4 +1,5 @@
-import { createContext, useContext } from 'react';
+import { createContext, createElement, type ReactNode, useContext, useEffect, useMemo } from 'react';
+import { forgetCopilotKitKey, forgetOthersCopilotKitKey } from './copilotkit-key';
 
 /** Who is in front of the page, and how requests say so. */
 export interface Session {
@@ -22,7 +23,25 @@ export interface SignedIn {
 }
 
 const SessionContext = createContext<Session | null>(null);
-export const SessionProvider = SessionContext.Provider;
+
+/** However people sign in: what a browser keeps for one of them is gone when they sign out or another one comes. */
+export function SessionProvider({ value, children }: { value: Session; children: ReactNode }) {
+  const userId = value.user?.id;
+  useEffect(() => {
+    if (userId !== undefined) forgetOthersCopilotKitKey(userId);
+  }, [userId]);
+  const session = useMemo<Session>(
+    () => ({
+      ...value,
+      signOut: () => {
+        forgetCopilotKitKey();
+        return value.signOut();
+      },
+    }),
+    [value],
+  );
+  return createElement(SessionContext.Provider, { value: session }, children);
+}
 
 export function useSession(): Session {
   const session = useContext(SessionContext);
