@@ -18,6 +18,8 @@ const home = createRoute({ getParentRoute: () => signedIn, path: '/', component:
 const onboarding = createRoute({
   getParentRoute: () => signedIn,
   path: '/onboarding',
+  validateSearch: ({ step }: Record<string, unknown>): { step?: number | undefined } =>
+    typeof step === 'number' ? { step } : {},
   component: lazyRouteComponent(() => import('@/features/onboarding/onboarding-view'), 'OnboardingView'),
 });
 const keys = createRoute({

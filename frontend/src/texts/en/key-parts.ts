@@ -37,6 +37,7 @@ export const keyParts = {
   alertAction: 'See the key',
   test: 'Test key',
   testing: 'Asking the provider…',
+  howTo: (provider: string) => `How to get ${article(provider)} key`,
   hints: {
     known: (provider: string) => `Has the form of a ${provider} key.`,
     unknown: (provider: string, hint: string) =>
