@@ -1,10 +1,10 @@
 import type { KeyList, Provider } from '@keyfold/client';
-import { Link } from '@tanstack/react-router';
 import { Activity, ArrowRight, KeyRound, Sparkles } from 'lucide-react';
 import type { ReactNode } from 'react';
 import { KeyStatusBadge } from '@/parts/key-status-badge';
 import { ProviderMark } from '@/parts/provider-mark';
 import { useConfig } from '@/session/config-context';
+import { Link } from '@/shared/navigation';
 import { Button } from '@/shared/ui/button';
 import { Card } from '@/shared/ui/card';
 import { Notice } from '@/shared/ui/notice';

@@ -1,9 +1,9 @@
 import type { KeyList, OnboardingProgress, Provider } from '@keyfold/client';
-import { useNavigate, useSearch } from '@tanstack/react-router';
 import { lazy, type ReactNode, Suspense, useEffect, useRef, useState } from 'react';
 import type { SaveResult } from '@/parts/key-actions';
 import { useKeys, useProgress, useProviders } from '@/parts/queries';
 import { useConfig } from '@/session/config-context';
+import { useGo, useSearchParams } from '@/shared/navigation';
 import { PageHeader } from '@/shared/ui/page-header';
 import { ProblemNotice } from '@/shared/ui/problem-notice';
 import { Skeleton, SkeletonList } from '@/shared/ui/skeleton';
@@ -107,16 +107,13 @@ function Wizard({ progress, providers, keys }: Loaded) {
  * another device show the same; going on leaves the step that was done behind for the way back.
  */
 function useAskedStep() {
-  const { step } = useSearch({ strict: false });
-  const navigate = useNavigate();
-  const [isMoving, setMoving] = useState(false);
-  const moveOn = async (done: number) => {
-    setMoving(true);
-    await navigate({ to: '/onboarding', search: { step: done }, replace: true });
-    await navigate({ to: '/onboarding', search: {} });
-    setMoving(false);
+  const [search] = useSearchParams();
+  const go = useGo();
+  const moveOn = (done: number) => {
+    go({ to: '/onboarding', search: { step: String(done) } }, { replace: true });
+    go({ to: '/onboarding' });
   };
-  return { asked: isMoving ? undefined : step, moveOn };
+  return { asked: search.has('step') ? Number(search.get('step')) : undefined, moveOn };
 }
 
 function Head({ isOver }: { isOver: boolean }) {

@@ -1,7 +1,7 @@
 import type { OnboardingProgress } from '@keyfold/client';
-import { Link } from '@tanstack/react-router';
 import { Check } from 'lucide-react';
 import { classes } from '@/shared/classes';
+import { Link } from '@/shared/navigation';
 import { texts } from '@/texts';
 import { isReachable, isSettled } from './steps';
 
@@ -62,7 +62,7 @@ function StepLink({ step, isShown, isOpen }: { step: Step; isShown: boolean; isO
   return (
     <Link
       to="/onboarding"
-      search={{ step: step.step_number }}
+      search={{ step: String(step.step_number) }}
       aria-label={`${label}, ${statusWord(step.status)}`}
       aria-current={isShown ? 'step' : undefined}
       className={classes(look, 'hover:text-ink')}

@@ -1,8 +1,8 @@
 import type { KeyList, Provider } from '@keyfold/client';
-import { Link } from '@tanstack/react-router';
 import { type FormEvent, useState } from 'react';
 import { ResearchResults, useResearch } from '@/parts/research-results';
 import { StreamedAnswer, useGeneration } from '@/parts/streamed-answer';
+import { Link } from '@/shared/navigation';
 import { Button, buttonLook } from '@/shared/ui/button';
 import { Card } from '@/shared/ui/card';
 import { Notice } from '@/shared/ui/notice';
@@ -173,7 +173,7 @@ function Search({
           ) : (
             <>
               <p className="text-ink-soft text-sm">{words.noResearcher(researcher.name)}</p>
-              <Link to="/onboarding" search={{ step: 1 }} className={buttonLook('plain', 'small')}>
+              <Link to="/onboarding" search={{ step: '1' }} className={buttonLook('plain', 'small')}>
                 {words.addKey}
               </Link>
             </>
