@@ -1,10 +1,10 @@
+import { forgetCopilotKitKey } from './copilotkit-key';
+
 const CHANNEL = 'keyfold-session';
-/** What a browser keeps of a user, by the names that CopilotKit's front ends know. */
-const KEPT = ['copilotkit_api_key', 'copilotkit_api_key_owner'];
 
 /** At sign-out: takes away what this browser keeps of the user, and tells the other tabs. */
 export function leaveBrowser() {
-  for (const name of KEPT) localStorage.removeItem(name);
+  forgetCopilotKitKey();
   const channel = new BroadcastChannel(CHANNEL);
   channel.postMessage('signed-out');
   channel.close();

@@ -1,4 +1,5 @@
-import { createContext, type ReactNode, useContext } from 'react';
+import { createContext, createElement, type ReactNode, useContext, useEffect } from 'react';
+import { forgetOthersCopilotKitKey } from './copilotkit-key';
 
 /** Who is in front of the page, and how requests say so. */
 export interface Session {
@@ -27,7 +28,15 @@ export interface SignedIn {
 }
 
 const SessionContext = createContext<Session | null>(null);
-export const SessionProvider = SessionContext.Provider;
+
+/** Whoever is there finds nothing in the browser that somebody else left. */
+export function SessionProvider({ value, children }: { value: Session; children: ReactNode }) {
+  const userId = value.user?.id;
+  useEffect(() => {
+    if (userId !== undefined) forgetOthersCopilotKitKey(userId);
+  }, [userId]);
+  return createElement(SessionContext.Provider, { value }, children);
+}
 
 export function useSession(): Session {
   const session = useContext(SessionContext);

@@ -35,8 +35,8 @@ type LinkProps = Target & Omit<ComponentProps<'a'>, 'href'>;
 export function Link({ to, params, search, ...rest }: LinkProps) {
   const path = usePath();
   const address = addressOf({ to, ...(params && { params }), ...(search && { search }) });
-  const isHere = to !== '/' && (path === to || path.startsWith(`${to}/`));
-  return <Base {...rest} href={address} aria-current={isHere ? 'page' : undefined} />;
+  const isHere = to !== '/' && !search && (path === to || path.startsWith(`${to}/`));
+  return <Base aria-current={isHere ? 'page' : undefined} {...rest} href={address} />;
 }
 
 /** Goes elsewhere at once, without leaving a step to come back to. */
