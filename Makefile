@@ -30,7 +30,7 @@ test: build-tools ## Install what the tests need, and run all of them
 
 .PHONY: test-typescript
 test-typescript: build-tools ## Check, build and test the TypeScript client against the programs (a part of `test`)
-	$(CARGO) build --locked -p keyfold-server -p keyfold-standin
+	$(CARGO) build --locked -p keyfold-server -p keyfold-standin -p keyfold-test-servers
 	@scripts/test-typescript.sh
 
 .PHONY: check

@@ -41,6 +41,13 @@ export type BodyOf<M extends Method, P extends PathOf<M>> = paths[P][M] extends 
   ? NonNullable<Body>
   : undefined;
 
+/** What this method takes in its address there. */
+export type QueryOf<M extends Method, P extends PathOf<M>> = paths[P][M] extends {
+  parameters: { query?: infer Query };
+}
+  ? { [Name in keyof NonNullable<Query>]?: NonNullable<Query>[Name] | null | undefined }
+  : never;
+
 interface Call extends CallOptions {
   /** For the parts in braces. */
   path?: Record<string, string | number>;

@@ -10,12 +10,18 @@ const TOKEN = 'test-token-not-a-real-one';
 
 const client = (fetch: typeof globalThis.fetch, options: KeyfoldOptions = {}) =>
   new KeyfoldClient({ baseUrl: 'http://keyfold.test', token: TOKEN, fetch, ...options });
-const answering = (body: string | null, init: ResponseInit) => client(async () => new Response(body, init));
-const problem = (members: Record<string, unknown>, headers: Record<string, string> = {}) =>
-  answering(JSON.stringify({ code: 'rate_limited', detail: 'Wait.', status: 429, ...members }), {
-    status: 429,
-    headers: { 'content-type': 'application/problem+json', ...headers },
-  });
+const answering = (body: string | null, init: ResponseInit, options: KeyfoldOptions = {}) =>
+  client(async () => new Response(body, init), options);
+const problem = (
+  members: Record<string, unknown>,
+  headers: Record<string, string> = {},
+  options: KeyfoldOptions = {},
+) =>
+  answering(
+    JSON.stringify({ code: 'rate_limited', detail: 'Wait.', status: 429, ...members }),
+    { status: 429, headers: { 'content-type': 'application/problem+json', ...headers } },
+    options,
+  );
 
 describe('a server', () => {
   test('that is not there is unreachable, in plain words', async () => {
@@ -120,6 +126,7 @@ describe('a problem', () => {
       echo.onboarding.saveKey('gemini', KEY),
       echo.onboarding.validateProvider('gemini', KEY),
       echo.onboarding.completeStep(1, { data: { api_keys: { gemini: KEY } } }),
+      problem({ detail: `no: ${KEY} of ***` }, {}, { token: undefined }).keys.save('gemini', KEY),
       echo.updateFrontendEnv('REACT_APP_COPILOTKIT_API_KEY', KEY),
     ];
     for (const call of calls) {

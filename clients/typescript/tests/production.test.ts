@@ -2,23 +2,23 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { KeyfoldClient, type KeyfoldError } from '../src/index.js';
-import { type Postgres, startPostgres } from './support/postgres.js';
+import { type Database, startDatabase } from './support/postgres.js';
 import { type Keyfold, type Standin, startKeyfold, startStandin } from './support/servers.js';
 import { everythingOf, rejection, thrown } from './support/thrown.js';
 
-let postgres: Postgres;
+let database: Database;
 let standin: Standin;
 let keyfold: Keyfold;
 
 beforeAll(async () => {
-  [postgres, standin] = await Promise.all([startPostgres(), startStandin()]);
+  [database, standin] = await Promise.all([startDatabase(), startStandin()]);
   keyfold = await startKeyfold({
     ...standin.providers,
     ...standin.issuer,
     DEBUG: 'false',
     DEPLOY_ENV: 'render',
     HOST: '127.0.0.1',
-    DATABASE_URL: postgres.url,
+    DATABASE_URL: database.url,
     // Test data, made for this run.
     KEYFOLD_MASTER_KEY: randomBytes(32).toString('base64'),
     KEYFOLD_RATE_LIMIT_KEYS: '3/hour',
@@ -29,7 +29,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await keyfold?.stop();
   await standin?.stop();
-  await postgres?.stop();
+  await database?.stop();
 });
 
 const as = (user: string) => new KeyfoldClient({ baseUrl: keyfold.url, token: () => standin.token(user) });
