@@ -42,15 +42,9 @@ async fn all_calls(local: &Local) -> Vec<(Method, String)> {
             calls.push((method.to_uppercase().parse().unwrap(), path.clone()));
         }
     }
-    for path in [
-        "/",
-        "/docs",
-        "/openapi.json",
-        "/assets/page.css",
-        "/assets/docs.js",
-        "/assets/docs.js",
-        "/nothing",
-    ] {
+    for path in
+        ["/", "/docs", "/openapi.json", "/assets/page.css", "/assets/docs.js", "/assets/docs.js", "/nothing"]
+    {
         calls.push((Method::GET, path.to_owned()));
     }
     calls.push((Method::POST, "/healthz".to_owned()));
