@@ -1,5 +1,5 @@
 // Production: two people, signed in through a real OpenID provider.
-import { enterAtIssuer, expect, expectAccessible, signIn, test } from './support/test';
+import { enterAtIssuer, expect, expectAccessible, expectSignedIn, signIn, test } from './support/test';
 
 test('two people sign in, and each sees only their own keys', async ({
   page,
@@ -16,6 +16,7 @@ test('two people sign in, and each sees only their own keys', async ({
   await page.getByLabel('Google Gemini API key').fill(key);
   await page.getByRole('button', { name: 'Save and continue' }).click();
   await page.goto(`${production.keyfold.url}/keys`);
+  await expectSignedIn(page);
   await expect(page.getByText(key.slice(-4))).toBeVisible();
 
   const other = await anotherBrowser();
@@ -32,11 +33,13 @@ test('a reload keeps the session, and signing out ends it in every tab', async (
 }) => {
   await signIn(page, production, 'anna');
   await page.goto(`${production.keyfold.url}/account`);
+  await expectSignedIn(page);
   await page.reload();
+  await expectSignedIn(page);
   await expect(page).toHaveURL(/\/account$/);
   const tab = await context.newPage();
   await tab.goto(`${production.keyfold.url}/keys`);
-  await expect(tab.getByRole('button', { name: 'Sign out' })).toBeVisible();
+  await expectSignedIn(tab);
   await page.getByRole('button', { name: 'Sign out' }).click();
   await expect(tab).toHaveURL(/\/sign-in/);
 });

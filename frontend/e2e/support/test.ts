@@ -10,6 +10,8 @@ import {
   startStandin,
 } from './servers';
 
+import { Watch } from './watch';
+
 export { expect };
 
 export interface Local {
@@ -71,6 +73,7 @@ export const test = base.extend<Fixtures>({
 
 /** No violation that axe knows of, in light and dark. */
 export async function expectAccessible(page: Page) {
+  await expect(page.getByRole('heading', { level: 1 })).toBeVisible();
   for (const colorScheme of ['light', 'dark'] as const) {
     await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
     const { violations } = await new AxeBuilder({ page }).analyze();
@@ -86,7 +89,12 @@ export async function signIn(page: Page, { keyfold }: Production, user: string) 
   await page.goto(keyfold.url);
   await page.getByRole('button', { name: /Continue with/ }).click();
   await enterAtIssuer(page, user);
-  await page.waitForURL(`${keyfold.url}/**`);
+  await expectSignedIn(page);
+}
+
+/** Waits until the page knows the person: after signing in, and after each new start of the page. */
+export async function expectSignedIn(page: Page) {
+  await expect(page.getByRole('button', { name: 'Sign out' })).toBeVisible();
 }
 
 /** Fills the OpenID provider's own forms: who, and that the page may know. */
