@@ -5,6 +5,8 @@ import {
   lazyRouteComponent,
   redirect,
 } from '@tanstack/react-router';
+import { activitySearch } from '@/features/activity/search';
+import { tryItSearch } from '@/features/try-it/search';
 import { Home } from './home';
 import { NotFound, ViewFailed } from './not-found';
 import { Shell } from './shell';
@@ -33,11 +35,13 @@ const key = createRoute({
 const tryIt = createRoute({
   getParentRoute: () => signedIn,
   path: '/try',
+  validateSearch: tryItSearch,
   component: lazyRouteComponent(() => import('@/features/try-it/try-it-view'), 'TryItView'),
 });
 const activity = createRoute({
   getParentRoute: () => signedIn,
   path: '/activity',
+  validateSearch: activitySearch,
   component: lazyRouteComponent(() => import('@/features/activity/activity-view'), 'ActivityView'),
 });
 const account = createRoute({
