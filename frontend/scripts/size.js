@@ -9,6 +9,9 @@ const FIRST_VIEWS = [
   'src/features/sign-in/sign-in-view.tsx',
 ];
 
+// How people sign in is loaded where they sign in so; local mode needs none.
+const SESSIONS = [null, 'src/session/oidc-session.tsx', 'src/session/clerk-session.tsx'];
+
 const manifest = JSON.parse(readFileSync('dist/.vite/manifest.json', 'utf8'));
 
 /** The chunk and all that it cannot run without. */
@@ -19,25 +22,35 @@ function withImports(name, found = new Set()) {
   return found;
 }
 
+/** Their bytes, in kilobytes of a thousand. */
+function size(names) {
+  const bytes = [...names].reduce((sum, name) => sum + statSync(`dist/${manifest[name].file}.br`).size, 0);
+  return bytes / 1000;
+}
+
 const entry = Object.keys(manifest).find((name) => manifest[name].isEntry);
-const SESSIONS = ['src/session/oidc-session.tsx', 'src/session/clerk-session.tsx'];
 let failed = false;
 for (const view of FIRST_VIEWS) {
-  const chunks = withImports(view, withImports(entry));
-  const bytes = [...chunks].reduce((sum, name) => sum + statSync(`dist/${manifest[name].file}.br`).size, 0);
-  const kilobytes = bytes / 1000;
-  console.log(`first load of ${view.split('/').at(-1)}: ${kilobytes.toFixed(1)} kB of ${LIMIT_KB} kB`);
-  failed ||= kilobytes > LIMIT_KB;
-}
-for (const session of SESSIONS) {
-  if (!manifest[session]) continue;
-  const own = [...withImports(session)].filter((name) => !withImports(entry).has(name));
-  const bytes = own.reduce((sum, name) => sum + statSync(`dist/${manifest[name].file}.br`).size, 0);
-  console.log(
-    `besides, where people sign in so: ${session.split('/').at(-1)}: ${(bytes / 1000).toFixed(1)} kB`,
-  );
+  for (const session of SESSIONS) {
+    const chunks = withImports(view, withImports(entry));
+    if (session) withImports(session, chunks);
+    const kilobytes = size(chunks);
+    console.log(
+      `first load of ${nameOf(view)}${session ? ` with ${nameOf(session)}` : ''}: ${kilobytes.toFixed(1)} kB`,
+    );
+    failed ||= kilobytes > LIMIT_KB;
+  }
 }
 if (failed) {
-  console.error('The first load is too large. Load what is not needed at once later, or leave it out.');
+  console.error(
+    `The first load is larger than ${LIMIT_KB} kB. Load what is not needed at once later, or leave it out.`,
+  );
   process.exit(1);
+}
+
+function nameOf(source) {
+  return source
+    .split('/')
+    .at(-1)
+    .replace(/\.tsx$/, '');
 }

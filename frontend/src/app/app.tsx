@@ -1,4 +1,3 @@
-import { RouterProvider } from '@tanstack/react-router';
 import { useCallback, useEffect, useState } from 'react';
 import { ApiProvider } from '@/session/client';
 import { fetchConfig, type PublicConfig } from '@/session/config';
@@ -6,7 +5,8 @@ import { ConfigProvider } from '@/session/config-context';
 import { SessionGate } from '@/session/session-gate';
 import { ProblemNotice } from '@/shared/ui/problem-notice';
 import { SkeletonList } from '@/shared/ui/skeleton';
-import { router } from './router';
+import { Shell } from './shell';
+import { Views } from './views';
 
 export function App() {
   const { config, error, again } = usePublicConfig();
@@ -15,7 +15,9 @@ export function App() {
     <ConfigProvider value={config}>
       <SessionGate config={config} waiting={<Waiting />}>
         <ApiProvider>
-          <RouterProvider router={router} />
+          <Shell>
+            <Views />
+          </Shell>
         </ApiProvider>
       </SessionGate>
     </ConfigProvider>

@@ -1,5 +1,5 @@
-import { Navigate } from '@tanstack/react-router';
 import { useProgress } from '@/parts/queries';
+import { Redirect } from '@/shared/navigation';
 import { ProblemNotice } from '@/shared/ui/problem-notice';
 import { SkeletonList } from '@/shared/ui/skeleton';
 
@@ -8,5 +8,5 @@ export function Home() {
   const { data, error, refetch } = useProgress();
   if (error) return <ProblemNotice error={error} onRetry={refetch} />;
   if (!data) return <SkeletonList count={3} className="h-24" />;
-  return <Navigate to={data.is_completed ? '/keys' : '/onboarding'} replace />;
+  return <Redirect to={data.is_completed ? '/keys' : '/onboarding'} />;
 }

@@ -1,4 +1,4 @@
-import { Link } from '@tanstack/react-router';
+import { Link } from '@/shared/navigation';
 import { Button, buttonLook } from '@/shared/ui/button';
 import { Empty } from '@/shared/ui/empty';
 import { texts } from '@/texts';

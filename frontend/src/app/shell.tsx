@@ -1,10 +1,10 @@
-import { Link, Outlet, useLocation } from '@tanstack/react-router';
 import { Activity, CircleUser, KeyRound, ListChecks, Sparkles } from 'lucide-react';
-import { useEffect, useRef } from 'react';
+import { type ReactNode, useEffect, useRef } from 'react';
 import { ConnectionNotice } from '@/parts/connection-notice';
 import { KeyAlerts } from '@/parts/key-alerts';
 import { useConfig } from '@/session/config-context';
 import { useSession } from '@/session/session';
+import { Link, usePath } from '@/shared/navigation';
 import { Badge } from '@/shared/ui/badge';
 import { texts } from '@/texts';
 import { ThemeChoice } from './theme-choice';
@@ -19,7 +19,7 @@ const NAV = [
 ] as const;
 
 /** What stands around every view: the way to the others, who is here, and what nobody may miss. */
-export function Shell() {
+export function Shell({ children }: { children: ReactNode }) {
   const { user } = useSession();
   const main = useFocusAfterNavigation();
   return (
@@ -48,7 +48,7 @@ export function Shell() {
       >
         <ConnectionNotice />
         {user && <KeyAlerts />}
-        <Outlet />
+        {children}
       </main>
       {user && <BottomNav />}
     </div>
@@ -113,7 +113,7 @@ function BottomNav() {
 /** A new view is read from its beginning, also by those who hear it. */
 function useFocusAfterNavigation() {
   const main = useRef<HTMLElement>(null);
-  const { pathname } = useLocation();
+  const pathname = usePath();
   const before = useRef(pathname);
   useEffect(() => {
     if (before.current === pathname) return;

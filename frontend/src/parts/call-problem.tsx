@@ -1,6 +1,6 @@
 import { KeyfoldError } from '@keyfold/client';
-import { Link } from '@tanstack/react-router';
 import type { ReactNode } from 'react';
+import { Link } from '@/shared/navigation';
 import { Button } from '@/shared/ui/button';
 import { Notice } from '@/shared/ui/notice';
 import { wordsOf } from '@/shared/words';

@@ -9,7 +9,7 @@ import { texts } from '@/texts';
 export function ConnectionNotice() {
   const isOnline = useSyncExternalStore(watchNetwork, () => navigator.onLine);
   const hasExpired = useHasExpired();
-  const { signIn } = useSession();
+  const { kind, problem, signIn } = useSession();
   if (!isOnline) {
     return (
       <div className="mb-6">
@@ -20,15 +20,16 @@ export function ConnectionNotice() {
     );
   }
   if (!hasExpired) return null;
+  const { title, text, action } = kind === 'token' ? texts.common.tokenNeeded : texts.common.expired;
   const again = (
     <Button size="small" onClick={() => signIn(window.location.pathname)}>
-      {texts.common.expired.action}
+      {action}
     </Button>
   );
   return (
     <div className="mb-6">
-      <Notice tone="warn" live title={texts.common.expired.title} action={again}>
-        {texts.common.expired.text}
+      <Notice tone="warn" live title={title} action={again}>
+        {problem ?? text}
       </Notice>
     </div>
   );

@@ -1,5 +1,5 @@
-import { Link } from '@tanstack/react-router';
 import { useKeys, useProviders } from '@/parts/queries';
+import { Link } from '@/shared/navigation';
 import { Notice } from '@/shared/ui/notice';
 import { texts } from '@/texts';
 

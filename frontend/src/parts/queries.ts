@@ -1,4 +1,4 @@
-import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
+import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { useClient } from '@/session/client';
 
 /** Names of what was fetched, so that a change knows what to fetch anew. */
@@ -22,7 +22,12 @@ export function useProviders() {
 
 export function useKeys() {
   const client = useClient();
-  return useQuery({ queryKey: queryKeys.keys, queryFn: ({ signal }) => client.keys.list({ signal }) });
+  return useQuery({
+    queryKey: queryKeys.keys,
+    queryFn: ({ signal }) => client.keys.list({ signal }),
+    // Other tabs and devices change them too.
+    refetchOnWindowFocus: 'always',
+  });
 }
 
 export function useProgress() {
@@ -30,6 +35,7 @@ export function useProgress() {
   return useQuery({
     queryKey: queryKeys.onboarding,
     queryFn: ({ signal }) => client.onboarding.progress({ signal }),
+    refetchOnWindowFocus: 'always',
   });
 }
 
@@ -42,15 +48,4 @@ export function useKeysChanged() {
         queries.invalidateQueries({ queryKey }),
       ),
     );
-}
-
-export function useSaveKey() {
-  const client = useClient();
-  const changed = useKeysChanged();
-  return useMutation({
-    mutationFn: ({ provider, key }: { provider: string; key: string }) => client.keys.save(provider, key),
-    onSuccess: changed,
-    // What was typed is not kept after it is done.
-    gcTime: 0,
-  });
 }

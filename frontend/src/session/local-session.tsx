@@ -7,9 +7,11 @@ export function LocalSession({ kind, children }: { kind: 'none' | 'token'; child
     () => ({
       kind,
       user: { id: 'local', name: null, email: null },
+      problem: null,
+      form: null,
       token: async () => null,
       renew: async () => false,
-      signIn: async () => {},
+      signIn: async () => window.location.reload(),
       signOut: async () => {},
     }),
     [kind],

@@ -1,16 +1,10 @@
 import type { Provider } from '@keyfold/client';
-import {
-  createMemoryHistory,
-  createRootRoute,
-  createRoute,
-  createRouter,
-  Outlet,
-  RouterProvider,
-} from '@tanstack/react-router';
 import { render } from '@testing-library/react';
 import userEvent from '@testing-library/user-event';
 import { HttpResponse, http } from 'msw';
 import type { ReactNode } from 'react';
+import { Router } from 'wouter';
+import { memoryLocation } from 'wouter/memory-location';
 import { ApiProvider } from '@/session/client';
 import type { PublicConfig } from '@/session/config';
 import { ConfigProvider } from '@/session/config-context';
@@ -27,36 +21,26 @@ export const localConfig: PublicConfig = {
 interface Options {
   /** Where the page is. */
   path?: string;
-  /** The route of the view, if it has parameters. */
-  route?: string;
   config?: Partial<PublicConfig>;
   /** Who is signed in; local mode's user without it. */
   session?: Session;
 }
 
-/** Shows a view or a part as the page would: with a session, requests, the public configuration and a router. */
-export async function renderPage(
-  view: ReactNode,
-  { path = '/', route = '/', config, session }: Options = {},
-) {
-  const root = createRootRoute({ component: Outlet });
-  const shown = createRoute({ getParentRoute: () => root, path: route, component: () => view });
-  const elsewhere = createRoute({ getParentRoute: () => root, path: '$', component: () => null });
-  const router = createRouter({
-    routeTree: root.addChildren([shown, elsewhere]),
-    history: createMemoryHistory({ initialEntries: [path] }),
-  });
+/** Shows a view or a part as the page would: with a session, requests, the public configuration and an address. */
+export function renderPage(view: ReactNode, { path = '/', config, session }: Options = {}) {
+  const { hook, searchHook, history } = memoryLocation({ path, record: true });
   const page = (
     <ConfigProvider value={{ ...localConfig, ...config }}>
       <SessionOf session={session}>
         <ApiProvider>
-          <RouterProvider router={router as never} />
+          <Router hook={hook} searchHook={searchHook}>
+            {view}
+          </Router>
         </ApiProvider>
       </SessionOf>
     </ConfigProvider>
   );
-  await router.load();
-  return { user: userEvent.setup(), router, ...render(page) };
+  return { user: userEvent.setup(), history, ...render(page) };
 }
 
 function SessionOf({ session, children }: { session: Session | undefined; children: ReactNode }) {

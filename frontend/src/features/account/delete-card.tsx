@@ -1,8 +1,8 @@
 import { useQueryClient } from '@tanstack/react-query';
-import { Link } from '@tanstack/react-router';
 import { lazy, Suspense, useState } from 'react';
 import { forgetCopilotKitKey } from '@/session/copilotkit-key';
 import { useSession } from '@/session/session';
+import { Link } from '@/shared/navigation';
 import { Button, buttonLook } from '@/shared/ui/button';
 import { Card } from '@/shared/ui/card';
 import { Notice } from '@/shared/ui/notice';

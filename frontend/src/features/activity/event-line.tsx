@@ -30,9 +30,15 @@ export function EventLine({ line, nameOf }: Props) {
               <Badge tone={toneOf(outcome)}>{outcomeIn(outcome)}</Badge>
             )}
           </span>
-          <span className="mt-0.5 block text-ink-soft text-sm">{about.join(' · ')}</span>
+          <span className="mt-0.5 block text-ink-soft text-sm">
+            {about.join(' · ')}
+            <span className="sm:hidden">
+              {' · '}
+              <Moment at={event.at} />
+            </span>
+          </span>
         </span>
-        <span className="shrink-0 text-right text-ink-soft text-sm">
+        <span className="hidden shrink-0 text-right text-ink-soft text-sm sm:block">
           <Moment at={event.at} />
         </span>
       </summary>

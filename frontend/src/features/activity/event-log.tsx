@@ -12,7 +12,7 @@ import { SkeletonList } from '@/shared/ui/skeleton';
 import { texts } from '@/texts';
 import { EventLine } from './event-line';
 import { linesOf, outcomeIn } from './events';
-import { ACTIONS, activitySearch, type Filters, OUTCOMES } from './search';
+import { ACTIONS, type Filters, filtersOf, OUTCOMES } from './search';
 
 const PAGE = 50;
 
@@ -112,11 +112,12 @@ function FilterBar({ filters, onChange }: Props) {
   const words = texts.activity.log;
   const { data: providers = [] } = useProviders();
   /** Nothing chosen is no filter. */
-  const change = (part: Record<string, string>) => onChange(activitySearch({ ...filters, ...part }));
+  const change = (part: Record<string, string>) => onChange(filtersOf({ ...filters, ...part }));
   return (
-    <fieldset className="grid gap-2 sm:grid-cols-3">
+    <fieldset className="grid grid-cols-2 gap-2 sm:grid-cols-3">
       <legend className="sr-only">{words.filters}</legend>
       <Select
+        className="col-span-2 sm:col-span-1"
         aria-label={words.provider}
         value={filters.provider ?? ''}
         onChange={(event) => change({ provider: event.target.value })}

@@ -32,20 +32,32 @@ export interface Filters {
   outcome?: (typeof OUTCOMES)[number];
 }
 
-export interface ActivitySearch extends Filters {
-  days?: (typeof DAYS)[number];
+export type Days = (typeof DAYS)[number];
+
+export interface Shown {
+  days: Days;
+  filters: Filters;
 }
 
-/** What the address says of this view; anything else in it is dropped. */
-export function activitySearch(search: Record<string, unknown>): ActivitySearch {
-  const action = ACTIONS.find((known) => known === search.action);
-  const outcome = OUTCOMES.find((known) => known === search.outcome);
-  const days = DAYS.find((known) => known === Number(search.days));
-  const { provider } = search;
+const USUAL_DAYS: Days = 30;
+
+/** What the address asks for; anything else in it is dropped. */
+export function shownBy(search: URLSearchParams): Shown {
+  const days = DAYS.find((known) => String(known) === search.get('days')) ?? USUAL_DAYS;
+  return { days, filters: filtersOf(Object.fromEntries(search)) };
+}
+
+export function filtersOf({ provider, ...chosen }: Record<string, string>): Filters {
+  const action = ACTIONS.find((known) => known === chosen.action);
+  const outcome = OUTCOMES.find((known) => known === chosen.outcome);
   return {
-    ...(typeof provider === 'string' && /^[a-z0-9][a-z0-9_-]{0,49}$/.test(provider) ? { provider } : {}),
+    ...(provider && /^[a-z0-9][a-z0-9_-]{0,49}$/.test(provider) ? { provider } : {}),
     ...(action ? { action } : {}),
     ...(outcome ? { outcome } : {}),
-    ...(days ? { days } : {}),
   };
+}
+
+/** The other way round. What is usual is not said. */
+export function searchOf({ days, filters }: Shown): Record<string, string> {
+  return { ...filters, ...(days === USUAL_DAYS ? {} : { days: String(days) }) };
 }

@@ -1,10 +1,10 @@
 import type { UsageOfDay } from '@keyfold/client';
-import { Link } from '@tanstack/react-router';
 import { ChartColumn } from 'lucide-react';
 import { lazy, Suspense } from 'react';
 import { useProviders } from '@/parts/queries';
 import { useUsage } from '@/parts/usage';
 import { classes } from '@/shared/classes';
+import { Link } from '@/shared/navigation';
 import { buttonLook } from '@/shared/ui/button';
 import { Card } from '@/shared/ui/card';
 import { Empty } from '@/shared/ui/empty';
@@ -12,12 +12,11 @@ import { ProblemNotice } from '@/shared/ui/problem-notice';
 import { Skeleton } from '@/shared/ui/skeleton';
 import { texts } from '@/texts';
 import { totalOf } from './figures';
-import { DAYS } from './search';
+import { DAYS, type Days } from './search';
 import { UsageTable } from './usage-table';
 
 const UsageChart = lazy(() => import('./usage-chart').then((module) => ({ default: module.UsageChart })));
 
-type Days = (typeof DAYS)[number];
 type Props = { days: Days; onChange: (days: Days) => void };
 
 /** Calls per day and provider. */

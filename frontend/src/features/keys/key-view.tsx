@@ -1,5 +1,5 @@
 import { PageHeader } from '@/shared/ui/page-header';
 
-export function KeyView() {
-  return <PageHeader title="KeyView" />;
+export function KeyView({ provider }: { provider: string }) {
+  return <PageHeader title={provider} />;
 }

@@ -1,10 +1,10 @@
 import type { KeyfoldClient, Provider } from '@keyfold/client';
-import { Link } from '@tanstack/react-router';
 import { Code } from 'lucide-react';
 import { useId } from 'react';
 import { useDraft } from '@/parts/draft';
 import { useClient } from '@/session/client';
 import { useSession } from '@/session/session';
+import { Link } from '@/shared/navigation';
 import { buttonLook } from '@/shared/ui/button';
 import { CodeBlock } from '@/shared/ui/code-block';
 import { Empty } from '@/shared/ui/empty';

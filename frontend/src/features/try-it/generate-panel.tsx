@@ -1,9 +1,9 @@
 import type { Provider } from '@keyfold/client';
-import { Link } from '@tanstack/react-router';
 import { KeyRound, Sparkles } from 'lucide-react';
 import { type FormEvent, type KeyboardEvent, useRef, useState } from 'react';
 import { useDraft } from '@/parts/draft';
 import { type Generation, StreamedAnswer } from '@/parts/streamed-answer';
+import { Link } from '@/shared/navigation';
 import { Button, buttonLook } from '@/shared/ui/button';
 import { Empty } from '@/shared/ui/empty';
 import { Select } from '@/shared/ui/select';

@@ -1,10 +1,10 @@
 import type { Provider } from '@keyfold/client';
-import { Link } from '@tanstack/react-router';
 import { Search } from 'lucide-react';
 import { type FormEvent, useState } from 'react';
 import { useDraft } from '@/parts/draft';
 import { useProviders } from '@/parts/queries';
 import { type Research, ResearchResults } from '@/parts/research-results';
+import { Link } from '@/shared/navigation';
 import { Button, buttonLook } from '@/shared/ui/button';
 import { Empty } from '@/shared/ui/empty';
 import { TextField } from '@/shared/ui/text-field';

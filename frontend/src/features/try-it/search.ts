@@ -2,12 +2,7 @@ const PARTS = ['generate', 'research', 'code'] as const;
 
 export type Part = (typeof PARTS)[number];
 
-export interface TryItSearch {
-  part?: Part;
-}
-
-/** What the address says of this view; anything else in it is dropped. */
-export function tryItSearch({ part }: Record<string, unknown>): TryItSearch {
-  const known = PARTS.find((one) => one === part);
-  return known ? { part: known } : {};
+/** Which part the address names; the first one unless it is one of them. */
+export function partOf(search: URLSearchParams): Part {
+  return PARTS.find((part) => part === search.get('part')) ?? PARTS[0];
 }

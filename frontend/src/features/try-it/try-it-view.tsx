@@ -1,7 +1,7 @@
-import { useNavigate, useSearch } from '@tanstack/react-router';
 import { useProvidersWithKey } from '@/parts/providers-with-key';
 import { useResearch } from '@/parts/research-results';
 import { useGeneration } from '@/parts/streamed-answer';
+import { useGo, useSearchParams } from '@/shared/navigation';
 import { PageHeader } from '@/shared/ui/page-header';
 import { ProblemNotice } from '@/shared/ui/problem-notice';
 import { Skeleton } from '@/shared/ui/skeleton';
@@ -10,11 +10,11 @@ import { texts } from '@/texts';
 import { CodePanel } from './code-panel';
 import { GeneratePanel } from './generate-panel';
 import { ResearchPanel } from './research-panel';
-import { type Part, tryItSearch } from './search';
+import { type Part, partOf } from './search';
 
 export function TryItView() {
-  const { part = 'generate' } = tryItSearch(useSearch({ strict: false }));
-  const navigate = useNavigate();
+  const [search] = useSearchParams();
+  const go = useGo();
   // Here, so that an answer goes on being written while another part is looked at.
   const generation = useGeneration();
   const research = useResearch();
@@ -34,8 +34,8 @@ export function TryItView() {
       <Tabs
         label={parts.label}
         tabs={[tab('generate'), tab('research'), tab('code')]}
-        value={part}
-        onChange={(part) => navigate({ to: '/try', search: { part }, replace: true })}
+        value={partOf(search)}
+        onChange={(part) => go({ to: '/try', search: { part } }, { replace: true })}
       />
     </>
   );

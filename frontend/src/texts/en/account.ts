@@ -44,7 +44,7 @@ export const account = {
         : ['your account at the sign-in service']),
     ],
     word: 'delete',
-    type: (word: string) => `Type ${word} to go on`,
+    type: (word: string) => `Type “${word}” to go on`,
     confirm: 'Delete everything',
     doneTitle: 'Everything is deleted',
     doneText: 'Nothing of yours is kept but the audit log. You can begin anew at any time.',

@@ -37,5 +37,10 @@ export const common = {
     text: 'Sign in again to go on. What you typed on this page stays until you leave it.',
     action: 'Sign in',
   },
+  tokenNeeded: {
+    title: 'This Keyfold asks for its token',
+    text: 'Open the address with ?token= and the value of KEYFOLD_LOCAL_TOKEN once. After that this browser is let in.',
+    action: 'Reload',
+  },
   request: (id: string) => `Request ${id}`,
 };
