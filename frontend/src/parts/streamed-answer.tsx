@@ -34,15 +34,17 @@ const IDLE: Progress = { state: 'idle', request: null, text: '', model: null, us
 /** One streamed generation at a time. It is stopped when the view goes. */
 export function useGeneration(): Generation {
   const client = useClient();
-  const { begin, stop, over } = useOneCall();
+  const { begin, stop: end, over } = useOneCall();
   const [progress, setProgress] = useState(IDLE);
 
   const start = useCallback(
     async (request: GenerateRequest) => {
       const signal = begin();
-      /** What belongs to a call that another one has followed changes nothing. */
+      /** What still comes of a call that was stopped, or that another one has followed, changes nothing. */
       const change = (part: (before: Progress) => Partial<Progress>) =>
-        setProgress((before) => (before.request === request ? { ...before, ...part(before) } : before));
+        setProgress((before) =>
+          before.request === request && before.state === 'running' ? { ...before, ...part(before) } : before,
+        );
       setProgress({ ...IDLE, state: 'running', request });
       try {
         for await (const event of client.generateStream(request, { signal })) {
@@ -50,12 +52,16 @@ export function useGeneration(): Generation {
           else change(() => ({ state: 'done', model: event.model, usage: event.usage }));
         }
       } catch (error) {
-        change(() => (signal.aborted ? { state: 'stopped' } : { state: 'failed', error }));
+        change(() => ({ state: 'failed', error }));
       }
       over();
     },
     [client, begin, over],
   );
+  const stop = useCallback(() => {
+    end();
+    setProgress((before) => (before.state === 'running' ? { ...before, state: 'stopped' } : before));
+  }, [end]);
   return { ...progress, start, stop };
 }
 

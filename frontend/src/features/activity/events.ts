@@ -32,13 +32,13 @@ export function linesOf(events: AuditEvent[], areAll: boolean): Line[] {
 
 /** What was done, in a few words; an action that this page does not know as it is recorded. */
 export function titleOf({ action, provider }: AuditEvent, nameOf: (id: string) => string): string {
-  const words = texts.activity.done[action];
+  const words = own(texts.activity.done, action);
   if (words) return words(provider ? nameOf(provider) : texts.activity.aKey);
   return provider ? `${action} · ${nameOf(provider)}` : action;
 }
 
 export function outcomeIn(outcome: string): string {
-  return texts.activity.outcome[outcome] ?? outcome;
+  return own(texts.activity.outcome, outcome) ?? outcome;
 }
 
 export type Tone = 'plain' | 'good' | 'warn' | 'bad';
@@ -59,7 +59,7 @@ const TONES: Record<string, Tone> = {
 };
 
 export function toneOf(outcome: string): Tone {
-  return TONES[outcome] ?? 'plain';
+  return own(TONES, outcome) ?? 'plain';
 }
 
 /** Who did it, as part of a sentence. */
@@ -75,14 +75,19 @@ export function actorIn(actor: string): string {
     issuer: by.issuer,
     keyfold: by.keyfold,
   };
-  return known[actor] ?? actor;
+  return own(known, actor) ?? actor;
 }
 
 export function purposeIn(purpose: string): string {
-  return texts.activity.purpose[purpose] ?? purpose;
+  return own(texts.activity.purpose, purpose) ?? purpose;
 }
 
 function split(actor: string): [string, string] {
   const at = actor.indexOf(':');
   return at < 0 ? [actor, ''] : [actor.slice(0, at), actor.slice(at + 1)];
+}
+
+/** Nothing that every object has, such as `constructor`. */
+function own<Value>(words: Record<string, Value>, name: string): Value | undefined {
+  return Object.hasOwn(words, name) ? words[name] : undefined;
 }

@@ -1,4 +1,4 @@
-import type { KeyfoldClient, Provider } from '@keyfold/client';
+import type { Provider } from '@keyfold/client';
 import { Code } from 'lucide-react';
 import { useId } from 'react';
 import { useDraft } from '@/parts/draft';
@@ -11,7 +11,7 @@ import { Empty } from '@/shared/ui/empty';
 import { Select } from '@/shared/ui/select';
 import { Tabs } from '@/shared/ui/tabs';
 import { texts } from '@/texts';
-import { type Callee, LANGUAGES, type Language, snippetsOf } from './snippets';
+import { type Callee, calleeOf, LANGUAGES, type Language, snippetsOf } from './snippets';
 
 const PLACEHOLDER = 'YOUR_KEYFOLD_TOKEN';
 
@@ -47,7 +47,11 @@ export function CodePanel({ providers }: { providers: Provider[] }) {
           ))}
         </Select>
       </div>
-      <Programs callee={calleeOf(provider, client)} name={provider.name} isLocal={kind === 'none'} />
+      <Programs
+        callee={calleeOf(provider, client.gatewayUrl(provider.id))}
+        name={provider.name}
+        isLocal={kind === 'none'}
+      />
       <p className="max-w-2xl text-ink-soft text-sm">{words.credential[hint]}</p>
     </div>
   );
@@ -83,22 +87,6 @@ function Programs({ callee, name, isLocal }: { callee: Callee; name: string; isL
       />
     </div>
   );
-}
-
-function calleeOf(provider: Provider, client: KeyfoldClient): Callee {
-  const { id, default_model, generate_api, generate_path, gateway_path, key_header } = provider;
-  return {
-    id,
-    gateway: client.gatewayUrl(id),
-    model: default_model ?? null,
-    api: isKnownApi(generate_api) ? generate_api : null,
-    path: generate_path ? generate_path.slice(gateway_path.length) : null,
-    keyHeader: key_header,
-  };
-}
-
-function isKnownApi(api: unknown): api is NonNullable<Callee['api']> {
-  return ['gemini', 'openai', 'openai_responses', 'anthropic'].includes(String(api));
 }
 
 function NoKey() {

@@ -1,3 +1,5 @@
+import type { Provider } from '@keyfold/client';
+
 // Code for other people's programs. Each function gives a whole program that runs as it is pasted.
 
 /** What of a provider the code depends on. */
@@ -12,6 +14,22 @@ export interface Callee {
   path: string | null;
   /** Where the provider's own libraries put the key. */
   keyHeader: { name: string; prefix: string };
+}
+
+export function calleeOf(provider: Provider, gateway: string): Callee {
+  const { id, default_model, generate_api, generate_path, gateway_path, key_header } = provider;
+  return {
+    id,
+    gateway,
+    model: default_model ?? null,
+    api: isKnownApi(generate_api) ? generate_api : null,
+    path: generate_path ? generate_path.slice(gateway_path.length) : null,
+    keyHeader: key_header,
+  };
+}
+
+function isKnownApi(api: unknown): api is NonNullable<Callee['api']> {
+  return ['gemini', 'openai', 'openai_responses', 'anthropic'].includes(String(api));
 }
 
 export const LANGUAGES = ['curl', 'python', 'typescript', 'rust'] as const;
