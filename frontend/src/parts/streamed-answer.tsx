@@ -68,11 +68,16 @@ export function useGeneration(): Generation {
 /** The text as it comes, and how it ended. Nothing before the first start. */
 export function StreamedAnswer({ generation }: { generation: Generation }) {
   const { state, text, request, error, start, stop } = generation;
-  const section = useFocusKept(state);
+  const section = useKeptInSight(state);
   if (!request) return null;
   const isRunning = state === 'running';
   return (
-    <Card ref={section} tabIndex={-1} aria-label={texts.results.answer} className="space-y-3 outline-none">
+    <Card
+      ref={section}
+      tabIndex={-1}
+      aria-label={texts.results.answer}
+      className="scroll-mb-24 space-y-3 outline-none"
+    >
       <div className="flex min-h-8 items-center justify-between gap-2">
         <h2 className="font-semibold">{texts.results.answer}</h2>
         {isRunning && (
@@ -128,13 +133,18 @@ function isWorthRepeating(error: unknown): boolean {
   return status === null || ![400, 401, 403, 404, 413, 422].includes(status);
 }
 
-/** The stop button goes when there is nothing to stop; who stood on it goes on from the answer. */
-function useFocusKept(state: Progress['state']) {
+/**
+ * What begins below the screen is brought onto it. The stop button goes when there is nothing to stop; who stood on it
+ * goes on from the answer.
+ */
+function useKeptInSight(state: Progress['state']) {
   const section = useRef<HTMLElement>(null);
   const before = useRef(state);
   useLayoutEffect(() => {
+    const hasBegun = before.current === 'idle' && state === 'running';
     const hasEnded = before.current === 'running' && state !== 'running';
     before.current = state;
+    if (hasBegun) section.current?.scrollIntoView?.({ block: 'nearest' });
     if (hasEnded && document.activeElement === document.body) section.current?.focus({ preventScroll: true });
   }, [state]);
   return section;
