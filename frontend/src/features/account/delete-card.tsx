@@ -1,5 +1,5 @@
 import { useQueryClient } from '@tanstack/react-query';
-import { lazy, Suspense, useState } from 'react';
+import { lazy, Suspense, useEffect, useRef, useState } from 'react';
 import { forgetCopilotKitKey } from '@/session/copilotkit-key';
 import { useSession } from '@/session/session';
 import { Link } from '@/shared/navigation';
@@ -18,6 +18,11 @@ export function DeleteCard() {
   const [isAsking, setAsking] = useState(false);
   const [isDeleted, setDeleted] = useState(false);
   const leave = useLeaving();
+  const card = useRef<HTMLElement>(null);
+  // The button that was pressed is gone.
+  useEffect(() => {
+    if (isDeleted) card.current?.focus();
+  }, [isDeleted]);
   const isLocal = kind === 'none' || kind === 'token';
   const deleted = async () => {
     setAsking(false);
@@ -25,7 +30,7 @@ export function DeleteCard() {
     await leave(isLocal);
   };
   return (
-    <Card aria-labelledby="delete-title" className="space-y-3">
+    <Card ref={card} tabIndex={-1} aria-labelledby="delete-title" className="space-y-3 outline-none">
       <h2 id="delete-title" className="font-semibold text-lg">
         {words.title}
       </h2>

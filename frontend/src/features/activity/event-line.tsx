@@ -32,7 +32,7 @@ export function EventLine({ line, nameOf }: Props) {
           </span>
           <span className="mt-0.5 block text-ink-soft text-sm">
             {about.join(' · ')}
-            <span className="sm:hidden">
+            <span className="whitespace-nowrap sm:hidden">
               {' · '}
               <Moment at={event.at} />
             </span>
