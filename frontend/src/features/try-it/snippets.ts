@@ -271,7 +271,7 @@ function typescript(callee: Callee, request: Request, credential: string | null)
   if (id === 'exa') {
     return lines(
       '// npm install exa-js',
-      'import Exa from "exa-js";',
+      'import { Exa } from "exa-js";',
       '',
       `const exa = new Exa(${key}, ${text(gateway)});`,
       `const { results } = await exa.search(${text(QUERY)}, { numResults: 3 });`,
