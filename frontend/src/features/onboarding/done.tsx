@@ -24,7 +24,7 @@ export function Done({ isOver, providers, keys }: Props) {
   const finishing = useWork(() => finish(null));
   const resetting = useWork(reset);
   return (
-    <div className="max-w-3xl space-y-8">
+    <div className="space-y-8">
       {!isOver && (
         <Notice
           action={

@@ -40,10 +40,12 @@ export function ProviderCard({ provider, providers, stored, draft, isProminent, 
   const isBroken = stored?.status === 'rejected' || stored?.status === 'unreadable';
   const isOptionalOpen = draft.isOpen || isFilled(draft) || draft.work !== null;
   const isFieldShown = stored ? isOptionalOpen || isBroken : isOptionalOpen || isProminent;
+  const outcome = draft.outcome && <OutcomeNotice outcome={draft.outcome} />;
   return (
     <section
       aria-labelledby={titleId}
       className={classes(
+        isFieldShown && !isProminent && 'sm:col-span-2',
         'rounded-2xl border border-line bg-surface',
         isFieldShown || isProminent ? 'p-4 sm:p-5' : 'p-3 sm:px-4',
       )}
@@ -83,6 +85,7 @@ export function ProviderCard({ provider, providers, stored, draft, isProminent, 
             onMove={actions.move}
             isInvalid={draft.outcome?.tone === 'bad'}
           />
+          {outcome}
           <div className="flex flex-wrap items-center gap-2">
             <Button
               size="small"
@@ -99,15 +102,11 @@ export function ProviderCard({ provider, providers, stored, draft, isProminent, 
                 <ForProvider provider={provider} />
               </Button>
             )}
+            <SetupInstructions provider={provider} />
           </div>
-          <SetupInstructions provider={provider} />
         </div>
       )}
-      {draft.outcome && (
-        <div className="mt-3">
-          <OutcomeNotice outcome={draft.outcome} />
-        </div>
-      )}
+      {!isFieldShown && outcome && <div className="mt-3">{outcome}</div>}
     </section>
   );
 }
