@@ -9,10 +9,10 @@ import { texts } from '@/texts';
 
 const words = texts.keys.remove;
 
-type Props = { stored: Key; provider: Provider; onClose: () => void; onDeleted: () => void };
+type Props = { isOpen: boolean; stored: Key; provider: Provider; onClose: () => void; onDeleted: () => void };
 
 /** Asks, and says what stops working. */
-export function DeleteDialog({ stored, provider, onClose, onDeleted }: Props) {
+export function DeleteDialog({ isOpen, stored, provider, onClose, onDeleted }: Props) {
   const { remove } = useKeyActions();
   const removing = useWork(async () => {
     await remove(provider.id);
@@ -29,8 +29,8 @@ export function DeleteDialog({ stored, provider, onClose, onDeleted }: Props) {
   );
   return (
     <Dialog
-      open
-      onOpenChange={(isOpen) => !isOpen && onClose()}
+      open={isOpen}
+      onOpenChange={(willBeOpen) => !willBeOpen && onClose()}
       title={words.title(provider.name)}
       description={words.cannotUndo}
       actions={actions}

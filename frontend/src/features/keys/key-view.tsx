@@ -58,12 +58,8 @@ function OneKey({ provider, providers, stored }: Props) {
       <PageHeader
         title={provider.name}
         lead={provider.description}
-        actions={
-          <span className="flex items-center gap-3">
-            <KeyStatusBadge status={stored?.status ?? 'missing'} />
-            <ProviderMark id={provider.id} name={provider.name} size="large" />
-          </span>
-        }
+        mark={<ProviderMark id={provider.id} name={provider.name} size="large" />}
+        actions={<KeyStatusBadge status={stored?.status ?? 'missing'} />}
       />
       <div className="grid gap-6 lg:grid-cols-[minmax(0,1fr)_20rem]">
         <div className="min-w-0 space-y-4">

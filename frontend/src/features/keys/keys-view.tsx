@@ -167,7 +167,7 @@ function Others({ providers }: { providers: readonly Provider[] }) {
       </div>
       <ul className="grid gap-2 sm:grid-cols-2 lg:grid-cols-3">
         {providers.map((provider) => (
-          <li key={provider.id}>
+          <li key={provider.id} className="min-w-0">
             <Link
               to="/keys/$provider"
               params={{ provider: provider.id }}

@@ -29,7 +29,7 @@ type Props = {
 /** The key that is there, and what can be done with it. */
 export function StoredKey({ stored, provider, providers, onOutcome }: Props) {
   const [isReplacing, setReplacing] = useState(false);
-  const [isDeleting, setDeleting] = useState(false);
+  const [deleting, setDeleting] = useState<'never' | 'open' | 'closed'>('never');
   const [work, setWork] = useState<'test' | 'rollBack' | null>(null);
   const { testStored, rollBack } = useKeyActions();
   const isBroken = stored.status === 'unreadable' || stored.status === 'rejected';
@@ -78,40 +78,42 @@ export function StoredKey({ stored, provider, providers, onOutcome }: Props) {
             </KeyEntry>
           </div>
         ) : null}
-        <div className="flex flex-wrap gap-2 border-line border-t pt-5">
-          <Button
-            icon={<ShieldCheck aria-hidden="true" className="size-4" />}
-            busy={work === 'test'}
-            onClick={test}
-          >
-            {work === 'test' ? texts.keyParts.testing : words.test}
-          </Button>
-          {!isReplacing && !isBroken && (
+        {!isReplacing && (
+          <div className="flex flex-wrap gap-2 border-line border-t pt-5">
             <Button
-              onClick={() => {
-                onOutcome(null);
-                setReplacing(true);
-              }}
+              icon={<ShieldCheck aria-hidden="true" className="size-4" />}
+              busy={work === 'test'}
+              onClick={test}
             >
-              {words.replace.action}
+              {work === 'test' ? texts.keyParts.testing : isBroken ? words.testStored : texts.keyParts.test}
             </Button>
-          )}
-          <Button
-            kind="danger"
-            icon={<Trash2 aria-hidden="true" className="size-4" />}
-            onClick={() => setDeleting(true)}
-            className="sm:ml-auto"
-          >
-            {words.remove.action}
-          </Button>
-        </div>
+            {!isBroken && (
+              <Button
+                onClick={() => {
+                  onOutcome(null);
+                  setReplacing(true);
+                }}
+              >
+                {words.replace.action}
+              </Button>
+            )}
+            <Button
+              kind="danger"
+              icon={<Trash2 aria-hidden="true" className="size-4" />}
+              onClick={() => setDeleting('open')}
+              className="sm:ml-auto"
+            >
+              {words.remove.action}
+            </Button>
+          </div>
+        )}
       </Card>
       {stored.has_previous && (
         <Card className="flex flex-wrap items-center justify-between gap-3">
           <div>
             <h2 className="font-semibold">{words.rollBack.title}</h2>
             <p className="text-ink-soft text-sm">
-              {words.rollBack.text} {words.rollBack.until} <Moment at={keptUntil(stored)} />.
+              {words.rollBack.text} <Moment at={keptUntil(stored)} />.
             </p>
           </div>
           <Button
@@ -123,12 +125,14 @@ export function StoredKey({ stored, provider, providers, onOutcome }: Props) {
           </Button>
         </Card>
       )}
-      {isDeleting && (
+      {/* Stays when it closes: it gives the focus back. */}
+      {deleting !== 'never' && (
         <Suspense>
           <DeleteDialog
+            isOpen={deleting === 'open'}
             stored={stored}
             provider={provider}
-            onClose={() => setDeleting(false)}
+            onClose={() => setDeleting('closed')}
             onDeleted={() => onOutcome({ tone: 'good', title: words.remove.done(provider.name), lines: [] })}
           />
         </Suspense>

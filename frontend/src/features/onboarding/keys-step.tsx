@@ -79,6 +79,7 @@ export function KeysStep({ providers, keys, drafts, change, onSaved, onDone }: P
 
   const saving = useWork(async () => {
     setFailures(null);
+    setBlock(null);
     const results = await saveFilled();
     const saved = results.filter((result) => 'saved' in result);
     onSaved(saved);
@@ -225,7 +226,7 @@ function SaveBar({ isSaving, count, lacking }: BarProps) {
   return (
     <div
       className={classes(
-        'flex flex-wrap items-center justify-between gap-x-4 gap-y-2 rounded-2xl border border-line bg-surface p-3 pl-4',
+        'flex flex-wrap items-center justify-between gap-x-4 gap-y-2 rounded-2xl border border-line bg-surface p-3 sm:pl-4',
         count > 0 && 'sticky bottom-16 z-[5] shadow-lg md:bottom-4',
       )}
     >

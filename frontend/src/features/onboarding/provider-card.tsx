@@ -113,7 +113,12 @@ export function ProviderCard({ provider, providers, stored, draft, isProminent, 
 
 /** Many buttons say the same: those who hear them hear of which provider. */
 function ForProvider({ provider }: { provider: Provider }) {
-  return <span className="sr-only">{words.forProvider(provider.name)}</span>;
+  return (
+    <>
+      {' '}
+      <span className="sr-only">{words.forProvider(provider.name)}</span>
+    </>
+  );
 }
 
 function StoredKey({ stored: { masked, files = [] } }: { stored: Key }) {

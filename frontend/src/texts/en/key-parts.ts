@@ -27,7 +27,7 @@ export const keyParts = {
   placeholder: 'Paste the key',
   reveal: (provider: string) => `Show the ${provider} key`,
   hide: (provider: string) => `Hide the ${provider} key`,
-  getKey: (provider: string) => `Get a ${provider} key`,
+  getKey: (provider: string) => `Get ${article(provider)} key`,
   opensElsewhere: 'opens another site',
   hint: (hint: string) => `A key ${hint}.`,
   alert: (provider: string, isUnreadable: boolean) =>

@@ -20,7 +20,6 @@ export const keys = {
     text: 'Each provider bills your own account there.',
   },
   columns: { lastUsed: 'Last used', lastChecked: 'Last checked' },
-  open: (provider: string) => `Open ${provider}`,
 
   back: 'All keys',
   unknown: {
@@ -30,8 +29,8 @@ export const keys = {
   facts: {
     title: 'This key',
     key: 'Key',
-    source: 'Where it is',
-    files: 'Also in',
+    source: 'Source',
+    files: 'Written in',
     version: 'Version',
     saved: 'Saved',
     lastUsed: 'Last used',
@@ -49,11 +48,10 @@ export const keys = {
     save: 'Check and replace',
     keep: 'Keep the old key',
   },
-  test: 'Test key',
+  testStored: 'Test the saved key',
   rollBack: {
     action: 'Roll back',
-    text: 'The key before this one is kept for 24 hours after it was replaced:',
-    until: 'until',
+    text: 'It is kept for 24 hours after it was replaced. It goes',
     done: 'Rolled back. The two keys have changed places: you can roll back again.',
     title: 'The key before',
     copilotKit: 'This browser has no copy of it. Paste it once more for the assistant here.',
@@ -90,7 +88,7 @@ export const keys = {
     `Took the key in ${name} out of what you pasted. The other lines were left out.`,
   blockWithout: (provider: string) => `There is no ${provider} key in what you pasted.`,
   activity: {
-    title: 'What happened with this key',
+    title: 'Recent activity',
     none: 'Nothing yet.',
     all: 'All activity',
     actions: {

@@ -39,7 +39,7 @@ export const onboarding = {
     more: (count: number) => `${count} more providers`,
     less: 'Show fewer providers',
     add: 'Add key',
-    forProvider: (provider: string) => ` for ${provider}`,
+    forProvider: (provider: string) => `for ${provider}`,
     close: 'Close',
     replace: 'Replace',
     keep: 'Keep the old key',
