@@ -8,6 +8,7 @@ import {
   hasType,
   type KeyfoldOptions,
   parsed,
+  type QueryOf,
   Transport,
 } from './transport.js';
 
@@ -25,6 +26,8 @@ export type TokenUsage = Generated['usage'];
 export type ResearchRequest = BodyOf<'post', '/api/research'>;
 export type AuditPage = AnswerOf<'get', '/api/audit'>;
 export type AuditEvent = AuditPage['events'][number];
+export type AuditQuery = QueryOf<'get', '/api/audit'>;
+export type UsageQuery = QueryOf<'get', '/api/usage'>;
 export type UsageOfUser = AnswerOf<'get', '/api/usage'>;
 export type UsageOfDay = UsageOfUser['usage'][number];
 export type OnboardingInit = AnswerOf<'get', '/api/onboarding/init'>;
@@ -130,7 +133,7 @@ export class KeyfoldClient {
   }
 
   /** What the user's calls came to, per day and provider. */
-  usage(query: { days?: number | undefined } = {}, options?: CallOptions): Promise<UsageOfUser> {
+  usage(query: UsageQuery = {}, options?: CallOptions): Promise<UsageOfUser> {
     return this.#transport.json('get', '/api/usage', { ...options, query });
   }
 
@@ -341,16 +344,13 @@ class Audit {
     this.#transport = transport;
   }
 
-  list(
-    query: { limit?: number | undefined; cursor?: string | null | undefined } = {},
-    options?: CallOptions,
-  ): Promise<AuditPage> {
+  list(query: AuditQuery = {}, options?: CallOptions): Promise<AuditPage> {
     return this.#transport.json('get', '/api/audit', { ...options, query });
   }
 
   /** All pages; each is asked for when the one before was looked at. */
   async *pages(
-    query: { limit?: number | undefined } = {},
+    query: Omit<AuditQuery, 'cursor'> = {},
     options?: CallOptions,
   ): AsyncGenerator<AuditEvent[], void, void> {
     let cursor: string | null | undefined;

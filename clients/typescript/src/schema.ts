@@ -705,6 +705,13 @@ export interface components {
             completed_at?: string | null;
             message: string;
         };
+        /** @description The `.env` files of local mode. */
+        EnvFilePaths: {
+            /** @description The back end's. */
+            backend: string;
+            /** @description The front end's, which takes the keys that browsers need. */
+            frontend?: string | null;
+        };
         Figures: {
             /**
              * Format: int64
@@ -763,6 +770,12 @@ export interface components {
             last_updated: string;
             steps: components["schemas"]["StepView"][];
         };
+        /** @description A header with a key: the name, then the prefix and the key as its value. */
+        KeyHeader: {
+            name: string;
+            /** @description `Bearer ` with a space, or nothing. */
+            prefix: string;
+        };
         KeyList: {
             keys: components["schemas"]["KeyView"][];
             /** @description Required providers without a key. */
@@ -775,13 +788,35 @@ export interface components {
             status: string;
             warnings?: string[];
         };
+        /** @description The form of a key: a prefix, then so many characters of a kind. */
+        KeyShape: {
+            /** @description How many come after the prefix at least. */
+            at_least?: number | null;
+            /**
+             * @description The kind of all characters after the prefix: `word` (letters, digits, - and _), `alphanumeric`, `hex`, `uuid` or
+             *     `any`
+             */
+            characters: string;
+            /** @description How many come after the prefix. */
+            exactly?: number | null;
+            /** @description Whether no other provider's keys look like this. */
+            only_here: boolean;
+            /** @description How it begins. */
+            prefix?: string;
+        };
         /** @description What a user may know of a stored key. */
         KeyView: {
             created_at?: string | null;
+            /** @description Local mode: the `.env` files that a saved key stands in. */
+            files?: string[];
+            /** @description Whether it can be rolled back. */
+            has_previous: boolean;
             last_used_at?: string | null;
             last_verified_at?: string | null;
             /** @description The last four characters of a key of 12 or more, nothing of a shorter one. */
             masked: string;
+            /** @description Local mode: the variable of the process that is used instead of what the files have. */
+            overridden?: string | null;
             provider: string;
             /** @description `database`, `env_file` or `environment` */
             source: string;
@@ -854,6 +889,8 @@ export interface components {
             providers: components["schemas"]["ProviderView"][];
         };
         ProviderView: {
+            /** @description Further variables that its own libraries read. */
+            also_exported_as: string[];
             /** @description Whether a key can be checked without cost. */
             checkable: boolean;
             /** @description The model that generation uses unless another one is named. */
@@ -862,23 +899,48 @@ export interface components {
             description: string;
             /** @description Follows "a key …". */
             format_hint: string;
+            /** @description The variable in the frontend `.env`, for a key that browsers use. */
+            frontend_variable?: string | null;
+            /** @description Where its own API begins on the gateway. */
+            gateway_path: string;
+            /** @description The form of that: `gemini`, `openai`, `openai_responses` or `anthropic` */
+            generate_api?: string | null;
+            /** @description The endpoint of that (Gemini: of the models) on the gateway, if it is there. */
+            generate_path?: string | null;
             /** @description Whether it generates text here. */
             generates: boolean;
             id: string;
+            /** @description Where client libraries put the key, and on the gateway the caller's credential. */
+            key_header: components["schemas"]["KeyHeader"];
             name: string;
+            /** @description Forms that are refused. */
+            refused: components["schemas"]["RefusedKeyShape"][];
             /** @description Whether onboarding needs it. */
             required: boolean;
+            /** @description Whether research uses it. */
+            researches: boolean;
+            /** @description How a key is made, step by step. */
+            setup_instructions: string[];
             /** @description Where a key is made. */
             setup_url: string;
+            /** @description Forms of its keys that are known. A key of another form may be right all the same. */
+            shapes: components["schemas"]["KeyShape"][];
             /** @description The variable in the backend `.env`. */
             variable: string;
         };
         PublicConfig: {
             auth: components["schemas"]["AuthConfig"];
+            env_files?: components["schemas"]["EnvFilePaths"] | null;
             /** @description `local` or `production` */
             mode: string;
             /** @description `keyfold` or `alwrity` */
             onboarding: string;
+        };
+        /** @description The beginning of a key that is refused. */
+        RefusedKeyShape: {
+            prefix: string;
+            /** @description Says what to use instead. */
+            why: string;
         };
         ResearchRequest: {
             /**
@@ -1098,10 +1160,16 @@ export interface operations {
     listAuditEvents: {
         parameters: {
             query?: {
+                /** @description this action only, such as `key.saved`; or a kind of them, such as `key.` */
+                action?: string;
                 /** @description the `next_cursor` of the page before */
                 cursor?: string;
                 /** @description events of a page, 1 to 200; 50 without it */
                 limit?: number;
+                /** @description of which this came only, such as `ok` */
+                outcome?: string;
+                /** @description of this provider's keys only */
+                provider?: string;
             };
             header?: never;
             path?: never;
@@ -1118,7 +1186,7 @@ export interface operations {
                     "application/json": components["schemas"]["AuditPage"];
                 };
             };
-            /** @description `invalid_request`: `limit` or `cursor` */
+            /** @description `invalid_request`: names the parameter */
             422: {
                 headers: {
                     [name: string]: unknown;

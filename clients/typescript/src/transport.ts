@@ -41,6 +41,13 @@ export type BodyOf<M extends Method, P extends PathOf<M>> = paths[P][M] extends 
   ? NonNullable<Body>
   : undefined;
 
+/** What this method takes in its address there. */
+export type QueryOf<M extends Method, P extends PathOf<M>> = paths[P][M] extends {
+  parameters: { query?: infer Query };
+}
+  ? { [Name in keyof NonNullable<Query>]?: NonNullable<Query>[Name] | null | undefined }
+  : never;
+
 interface Call extends CallOptions {
   /** For the parts in braces. */
   path?: Record<string, string | number>;
@@ -113,16 +120,18 @@ export class Transport {
     if (call.body !== undefined) headers.set('content-type', 'application/json');
     const secrets = token === null ? (call.secrets ?? []) : [...(call.secrets ?? []), token];
     const fetch = this.#options.fetch ?? globalThis.fetch;
+    const url = this.baseUrl + address(path, call);
+    const request: RequestInit = {
+      method: method.toUpperCase(),
+      headers,
+      // What is redirected is not sent on: it may hold a key.
+      redirect: 'manual',
+      ...(call.body === undefined ? {} : { body: JSON.stringify(call.body) }),
+      ...(signal === undefined ? {} : { signal }),
+    };
     let response: Response;
     try {
-      response = await fetch(this.baseUrl + address(path, call), {
-        method: method.toUpperCase(),
-        headers,
-        // What is redirected is not sent on: it may hold a key.
-        redirect: 'manual',
-        ...(call.body === undefined ? {} : { body: JSON.stringify(call.body) }),
-        ...(signal === undefined ? {} : { signal }),
-      });
+      response = await fetch(url, request);
     } catch (cause) {
       signal?.throwIfAborted();
       throw this.unreachable(cause);

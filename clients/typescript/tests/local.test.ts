@@ -193,6 +193,17 @@ describe('with keys', () => {
     expect(ids.length).toBeGreaterThan(6);
   });
 
+  test('the audit log is asked for one kind of event', async () => {
+    const { events } = await client.audit.list({ provider: 'openai', action: 'key.saved' });
+    expect(new Set(events.map(({ provider, action }) => `${provider} ${action}`))).toEqual(
+      new Set(['openai key.saved']),
+    );
+    for await (const page of client.audit.pages({ provider: 'mistral' })) expect(page).toEqual([]);
+    expect(await thrown(client.audit.list({ outcome: 'nonsense' }))).toMatchObject({
+      members: { field: 'outcome' },
+    });
+  });
+
   test('who has seen enough pages asks for no more', async () => {
     let asked = 0;
     const counting = new KeyfoldClient({

@@ -1,5 +1,5 @@
 // The real programs: `keyfold`, and `keyfold-standin`, which plays the providers and a token issuer.
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
@@ -80,12 +80,18 @@ export async function startKeyfold(variables: Record<string, string>): Promise<K
   return { url, folder, log: () => log, stop };
 }
 
-function start(program: string, args: string[], options: { cwd?: string; env?: Record<string, string> }) {
+/** Ends with the test run at the latest. */
+export function start(
+  program: string,
+  args: string[],
+  options: { cwd?: string; env?: Record<string, string> },
+): ChildProcessWithoutNullStreams {
   const path = join(programs, program);
-  if (!existsSync(path))
-    throw new Error(`${path} is missing: build it with \`cargo build -p keyfold-server -p keyfold-standin\``);
-  const child = spawn(path, args, { env: {}, ...options, stdio: ['ignore', 'pipe', 'pipe'] });
-  process.once('exit', () => child.kill('SIGKILL'));
+  if (!existsSync(path)) throw new Error(`${path} is missing: build it with \`make test-typescript\``);
+  const child = spawn(path, args, { env: {}, ...options, stdio: ['pipe', 'pipe', 'pipe'] });
+  const kill = () => child.kill('SIGKILL');
+  process.once('exit', kill);
+  child.once('exit', () => process.off('exit', kill));
   return child;
 }
 
