@@ -59,7 +59,7 @@ function OneKey({ provider, providers, stored }: Props) {
         title={provider.name}
         lead={provider.description}
         mark={<ProviderMark id={provider.id} name={provider.name} size="large" />}
-        actions={<KeyStatusBadge status={stored?.status ?? 'missing'} />}
+        badge={<KeyStatusBadge status={stored?.status ?? 'missing'} />}
       />
       <div className="grid gap-6 lg:grid-cols-[minmax(0,1fr)_20rem]">
         <div className="min-w-0 space-y-4">

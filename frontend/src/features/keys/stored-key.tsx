@@ -3,6 +3,7 @@ import { RotateCcw, ShieldCheck, Trash2 } from 'lucide-react';
 import { lazy, type ReactNode, Suspense, useState } from 'react';
 import { useKeyActions } from '@/parts/key-actions';
 import { type Outcome, outcomeOfError, outcomeOfSaved, outcomeOfVerdict } from '@/parts/key-outcome';
+import { isUsable, knownStatus } from '@/parts/key-status-badge';
 import { COPILOTKIT, readCopilotKitKey } from '@/session/copilotkit-key';
 import { useSession } from '@/session/session';
 import { Button } from '@/shared/ui/button';
@@ -32,7 +33,7 @@ export function StoredKey({ stored, provider, providers, onOutcome }: Props) {
   const [deleting, setDeleting] = useState<'never' | 'open' | 'closed'>('never');
   const [work, setWork] = useState<'test' | 'rollBack' | null>(null);
   const { testStored, rollBack } = useKeyActions();
-  const isBroken = stored.status === 'unreadable' || stored.status === 'rejected';
+  const isBroken = !isUsable(stored);
 
   const run = async (kind: 'test' | 'rollBack', step: () => Promise<Outcome>) => {
     setWork(kind);
@@ -182,6 +183,7 @@ function Facts({ stored }: { stored: Key }) {
       <Fact name={facts.key}>
         <span className="font-mono">{stored.masked}</span>
       </Fact>
+      <Fact name={facts.status}>{texts.keyParts.statusHelp[knownStatus(stored.status)]}</Fact>
       <Fact name={facts.source}>{sourceOf(stored)}</Fact>
       {files.length > 0 && (
         <Fact name={facts.files}>

@@ -1,9 +1,10 @@
-import type { Key, KeyList, Provider } from '@keyfold/client';
+import type { KeyList, Provider } from '@keyfold/client';
 import { ClipboardPaste } from 'lucide-react';
 import { type FormEvent, useEffect, useRef, useState } from 'react';
 import type { SortedBlock } from '@/parts/env-block';
 import { type SaveResult, useKeyActions } from '@/parts/key-actions';
 import { type Outcome, outcomeOfError, outcomeOfSaved, outcomeOfVerdict } from '@/parts/key-outcome';
+import { isUsable } from '@/parts/key-status-badge';
 import { classes } from '@/shared/classes';
 import { Button } from '@/shared/ui/button';
 import { Notice } from '@/shared/ui/notice';
@@ -47,7 +48,8 @@ export function KeysStep({ providers, keys, drafts, change, onSaved, onDone }: P
   });
 
   const stored = new Map(keys.keys.map((key) => [key.provider, key]));
-  const lacking = providers.filter(({ id, required }) => required && !isUsable(stored.get(id)));
+  const hasUsable = (id: string) => keys.keys.some((key) => key.provider === id && isUsable(key));
+  const lacking = providers.filter(({ id, required }) => required && !hasUsable(id));
 
   const comeOut = (provider: Provider, key: string, outcome: Outcome, isSaved: boolean) =>
     change({ type: 'came-out', provider: provider.id, key, outcome, isSaved });
@@ -203,10 +205,6 @@ export function KeysStep({ providers, keys, drafts, change, onSaved, onDone }: P
 /** Its field is there from the beginning: what is needed, and what the next step shows. */
 function isProminent({ required, researches }: Provider): boolean {
   return required || researches;
-}
-
-function isUsable(key: Key | undefined): boolean {
-  return key !== undefined && key.status !== 'rejected' && key.status !== 'unreadable';
 }
 
 function neededOutcome({ name }: Provider): Outcome {

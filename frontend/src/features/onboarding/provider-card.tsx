@@ -3,7 +3,7 @@ import { type Ref, useId } from 'react';
 import type { SortedBlock } from '@/parts/env-block';
 import { KeyField } from '@/parts/key-field';
 import { OutcomeNotice } from '@/parts/key-outcome';
-import { KeyStatusBadge } from '@/parts/key-status-badge';
+import { isUsable, KeyStatusBadge } from '@/parts/key-status-badge';
 import { ProviderMark } from '@/parts/provider-mark';
 import { SetupInstructions } from '@/parts/setup-instructions';
 import { classes } from '@/shared/classes';
@@ -37,7 +37,7 @@ type Props = {
 /** A provider: what it is for, the key that is there, or the field for one. */
 export function ProviderCard({ provider, providers, stored, draft, isProminent, actions, fieldRef }: Props) {
   const titleId = useId();
-  const isBroken = stored?.status === 'rejected' || stored?.status === 'unreadable';
+  const isBroken = stored !== undefined && !isUsable(stored);
   const isOptionalOpen = draft.isOpen || isFilled(draft) || draft.work !== null;
   const isFieldShown = stored ? isOptionalOpen || isBroken : isOptionalOpen || isProminent;
   const outcome = draft.outcome && <OutcomeNotice outcome={draft.outcome} />;

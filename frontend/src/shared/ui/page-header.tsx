@@ -6,11 +6,13 @@ type Props = {
   lead?: ReactNode;
   /** What stands for the thing that the view is about. */
   mark?: ReactNode;
+  /** How it stands with it. */
+  badge?: ReactNode;
   actions?: ReactNode;
 };
 
 /** The head of a view, which also names the tab. */
-export function PageHeader({ title, lead, mark, actions }: Props) {
+export function PageHeader({ title, lead, mark, badge, actions }: Props) {
   useEffect(() => {
     document.title = `${title} · ${texts.common.product}`;
   }, [title]);
@@ -20,6 +22,7 @@ export function PageHeader({ title, lead, mark, actions }: Props) {
         <div className="flex items-center gap-3">
           {mark}
           <h1 className="text-balance font-semibold text-2xl tracking-tight sm:text-3xl">{title}</h1>
+          {badge}
         </div>
         {lead && <p className="mt-2 text-ink-soft">{lead}</p>}
       </div>

@@ -78,7 +78,7 @@ export const keyParts = {
       valid: 'Saved. It works.',
       limited: 'Saved. It works, but with limits.',
       rejected: 'Saved, but the provider refuses it.',
-      unverified: 'Saved. It could not be checked yet: that shows at the first call.',
+      unverified: 'Saved, but not checked. Whether it works shows at the first call.',
       unreadable: 'It could not be read after saving. Enter it again.',
       missing: 'It was not saved. Enter it again.',
     },

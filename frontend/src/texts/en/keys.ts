@@ -29,6 +29,7 @@ export const keys = {
   facts: {
     title: 'This key',
     key: 'Key',
+    status: 'How it stands',
     source: 'Source',
     files: 'Written in',
     version: 'Version',
