@@ -1,7 +1,14 @@
 // What every test in a browser has: a Keyfold of its own, and a look at what must hold everywhere.
 import { AxeBuilder } from '@axe-core/playwright';
 import { type BrowserContext, test as base, expect, type Page } from '@playwright/test';
-import { type Keyfold, type Production, type Standin, startKeyfold, startProduction, startStandin } from './servers';
+import {
+  type Keyfold,
+  type Production,
+  type Standin,
+  startKeyfold,
+  startProduction,
+  startStandin,
+} from './servers';
 
 export { expect };
 
@@ -81,7 +88,8 @@ function watchOver(allowedHosts: string[], expectedInConsole: RegExp[]): Watch {
       contexts.push(context);
       context.on('console', (message) => {
         const text = message.text();
-        if (['error', 'warning'].includes(message.type()) && !isExpected(text)) faults.push(`console: ${text}`);
+        if (['error', 'warning'].includes(message.type()) && !isExpected(text))
+          faults.push(`console: ${text}`);
       });
       context.on('weberror', (error) => faults.push(`script: ${error.error().message}`));
       context.on('request', (request) => {
@@ -92,10 +100,13 @@ function watchOver(allowedHosts: string[], expectedInConsole: RegExp[]): Watch {
       });
     },
     check: async () => {
-      const pages = contexts.flatMap((context) => context.pages()).filter((page) => page.url().startsWith('http'));
+      const pages = contexts
+        .flatMap((context) => context.pages())
+        .filter((page) => page.url().startsWith('http'));
       for (const page of pages) {
         const kept = await everythingKept(page);
-        for (const secret of secrets) if (kept.includes(secret)) faults.push(`a key is kept at ${page.url()}`);
+        for (const secret of secrets)
+          if (kept.includes(secret)) faults.push(`a key is kept at ${page.url()}`);
       }
       expect(faults).toEqual([]);
     },
@@ -108,8 +119,16 @@ async function everythingKept(page: Page): Promise<string> {
   const inPage = await page.evaluate(async () => {
     const { copilotkit_api_key: _, ...local } = { ...localStorage };
     const databases = await indexedDB.databases();
-    const fields = [...document.querySelectorAll('input, textarea')].map((field) => (field as HTMLInputElement).value);
-    return JSON.stringify([local, { ...sessionStorage }, databases, fields, document.documentElement.outerHTML]);
+    const fields = [...document.querySelectorAll('input, textarea')].map(
+      (field) => (field as HTMLInputElement).value,
+    );
+    return JSON.stringify([
+      local,
+      { ...sessionStorage },
+      databases,
+      fields,
+      document.documentElement.outerHTML,
+    ]);
   });
   return cookies + inPage + page.url();
 }
@@ -119,7 +138,9 @@ export async function expectAccessible(page: Page) {
   for (const colorScheme of ['light', 'dark'] as const) {
     await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
     const { violations } = await new AxeBuilder({ page }).analyze();
-    const told = violations.map(({ id, nodes }) => `${colorScheme}: ${id}: ${nodes.map((node) => node.html).join(' | ')}`);
+    const told = violations.map(
+      ({ id, nodes }) => `${colorScheme}: ${id}: ${nodes.map((node) => node.html).join(' | ')}`,
+    );
     expect(told).toEqual([]);
   }
 }
