@@ -56,8 +56,7 @@ impl App {
         let guard =
             LocalGuard::new(config.allowed_hosts.clone(), origins.clone(), config.local_token.clone());
         let verifier = config.issuer.as_ref().map(|issuer| Arc::new(keyfold.token_verifier(issuer)));
-        let copilotkit = keyfold.registry().get("copilotkit").map(|provider| &provider.address);
-        let pages = Pages::built_in(config.issuer.as_ref(), copilotkit);
+        let pages = Pages::built_in(config.issuer.as_ref());
         Self(Arc::new(AppState {
             pages: Arc::new(pages),
             metrics: Metrics::new(&keyfold, verifier.clone()),

@@ -9,9 +9,8 @@ use axum::Router;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use http::header::{ACCEPT, CONTENT_SECURITY_POLICY, X_FRAME_OPTIONS};
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use keyfold::auth::issuer::Issuer;
-use keyfold::provider::BaseAddress;
 
 use files::{BUILT_IN, Files, PageFile};
 
@@ -19,6 +18,8 @@ use files::{BUILT_IN, Files, PageFile};
 const VIEWS: [&str; 8] = ["/", "/onboarding", "/keys", "/try", "/activity", "/account", "/sign-in", CALLBACK];
 const CALLBACK: &str = "/callback";
 const VIEW_OF_ONE_KEY: &str = "/keys/{provider}";
+/// Who may reach a window that a page opened (<https://html.spec.whatwg.org/#cross-origin-opener-policies>).
+const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 const DOCS: &str = "/docs";
 /// What lies below these is for programs: what is not there is told in their way.
 const OF_PROGRAMS: [&str; 6] = ["/api/", "/gateway/", "/assets/", "/webhooks/", "/openapi.json", "/healthz"];
@@ -41,21 +42,24 @@ pub struct Pages {
     policy: HeaderValue,
     /// Of the address to which an issuer leads back, if it may do so in a frame of the page.
     policy_in_frame: Option<HeaderValue>,
+    /// Whether people sign in, perhaps in a window beside the page.
+    has_sign_in: bool,
 }
 
 impl Pages {
-    /// Those that were built in. `issuer` is whose tokens count, `copilotkit` where its assistant's requests go.
-    pub fn built_in(issuer: Option<&Issuer>, copilotkit: Option<&BaseAddress>) -> Self {
-        Self::of(BUILT_IN, issuer, copilotkit)
+    /// Those that were built in. `issuer` is whose tokens count.
+    pub fn built_in(issuer: Option<&Issuer>) -> Self {
+        Self::of(BUILT_IN, issuer)
     }
 
-    fn of(built: &[PageFile], issuer: Option<&Issuer>, copilotkit: Option<&BaseAddress>) -> Self {
+    fn of(built: &[PageFile], issuer: Option<&Issuer>) -> Self {
         let files = built.iter().chain(&DOCS_FILES).copied();
-        let policy = |framed_by| policy::of_page(issuer, copilotkit, framed_by);
+        let policy = |framed_by| policy::of_page(issuer, framed_by);
         Self {
             files: Files::new(files),
             policy: policy("'none'"),
             policy_in_frame: issuer.filter(|issuer| !issuer.is_clerk()).map(|_| policy("'self'")),
+            has_sign_in: issuer.is_some(),
         }
     }
 
@@ -88,13 +92,23 @@ impl Pages {
         if let (Some(policy), true) = (&self.policy_in_frame, self.files.page().is_some()) {
             response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy.clone());
             response.headers_mut().insert(X_FRAME_OPTIONS, HeaderValue::from_static("SAMEORIGIN"));
+            // It ends in the window that the page opened, and tells that page.
+            response.headers_mut().insert(OPENER_POLICY, HeaderValue::from_static("unsafe-none"));
         }
         response
     }
 
     fn page(&self) -> Response {
         match self.files.page() {
-            Some(html) => ([(CONTENT_SECURITY_POLICY, self.policy.clone())], Html(html)).into_response(),
+            Some(html) => {
+                let mut response =
+                    ([(CONTENT_SECURITY_POLICY, self.policy.clone())], Html(html)).into_response();
+                if self.has_sign_in {
+                    let opener = HeaderValue::from_static("same-origin-allow-popups");
+                    response.headers_mut().insert(OPENER_POLICY, opener);
+                }
+                response
+            }
             None => of_docs(include_str!("../pages/notice.html")),
         }
     }

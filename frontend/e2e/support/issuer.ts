@@ -10,10 +10,12 @@ export const AUDIENCE = 'https://keyfold.test/api';
 
 export interface OpenIdProvider {
   url: string;
-  /** Seconds that an access token lives from now on. */
-  shortenTokens: (seconds: number) => void;
+  /** Tokens live for an hour from now on, instead of ten minutes. */
+  lengthenTokens: () => void;
   /** Ends everybody's session at the issuer, as an administrator would. */
   endSessions: () => void;
+  /** People can sign in again. */
+  letIn: () => void;
   stop: () => Promise<void>;
 }
 
@@ -68,11 +70,14 @@ export async function startIssuer(page: string): Promise<OpenIdProvider> {
   });
   return {
     url,
-    shortenTokens: (seconds) => {
-      lifetime = seconds;
+    lengthenTokens: () => {
+      lifetime = 3600;
     },
     endSessions: () => {
       areSessionsEnded = true;
+    },
+    letIn: () => {
+      areSessionsEnded = false;
     },
     stop: async () => {
       server.closeAllConnections();

@@ -12,7 +12,7 @@ export function ConnectionNotice() {
   const { kind, problem, signIn } = useSession();
   if (!isOnline) {
     return (
-      <div className="mb-6">
+      <div className="sticky top-2 z-10 mb-6 rounded-xl shadow-lg">
         <Notice tone="warn" live>
           {texts.common.offline}
         </Notice>
@@ -27,7 +27,7 @@ export function ConnectionNotice() {
     </Button>
   );
   return (
-    <div className="mb-6">
+    <div className="sticky top-2 z-10 mb-6 rounded-xl shadow-lg">
       <Notice tone="warn" live title={title} action={again}>
         {problem ?? text}
       </Notice>

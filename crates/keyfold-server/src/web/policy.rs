@@ -4,7 +4,6 @@ use std::fmt::Write as _;
 
 use http::HeaderValue;
 use keyfold::auth::issuer::Issuer;
-use keyfold::provider::BaseAddress;
 use url::Url;
 
 /// `/docs` loads its own style, script and data, and nothing else.
@@ -16,14 +15,13 @@ const CLERK_CHALLENGES: &str = "https://challenges.cloudflare.com";
 /// Pictures of users and applications.
 const CLERK_PICTURES: &str = "https://img.clerk.com";
 
+/// Where CopilotKit's own component sends what is written to the assistant, whatever the registry says.
+const COPILOTKIT_CLOUD: &str = "https://api.cloud.copilotkit.ai";
+
 /// The same for the web page, which also talks to whoever signs its users in, and to CopilotKit's cloud.
 ///
 /// `framed_by`: `'none'`, but for the page's own address to which the issuer leads back in a hidden frame.
-pub(super) fn of_page(
-    issuer: Option<&Issuer>,
-    copilotkit: Option<&BaseAddress>,
-    framed_by: &str,
-) -> HeaderValue {
+pub(super) fn of_page(issuer: Option<&Issuer>, framed_by: &str) -> HeaderValue {
     let mut script = vec!["'self'".to_owned()];
     let mut style = script.clone();
     let mut pictures = vec!["'self'".to_owned(), "data:".into()];
@@ -32,7 +30,7 @@ pub(super) fn of_page(
     let mut worker = vec![];
     let mut form = "'none'";
     // After the user's click only; the browser sends the user's own key there.
-    connect.extend(copilotkit.and_then(|address| origin(&address.to_string())));
+    connect.push(COPILOTKIT_CLOUD.into());
     if let Some((issuer, at)) = issuer.and_then(|issuer| Some((issuer, origin(&issuer.issuer)?))) {
         // Discovery and tokens.
         connect.push(at.clone());

@@ -107,7 +107,7 @@ fn only_what_has_its_hash_in_its_name_is_kept_forever() {
 
 #[tokio::test]
 async fn a_browser_that_is_led_nowhere_sees_the_page_and_programs_a_problem() {
-    let pages = Pages::of(&BUILT, None, None);
+    let pages = Pages::of(&BUILT, None);
     let html = headers(ACCEPT, "text/html,application/xhtml+xml;q=0.9");
     let answer = pages.nothing_here(&Method::GET, "/nowhere", &html).unwrap();
     assert_eq!(body(answer).await, PAGE);
@@ -121,26 +121,25 @@ async fn a_browser_that_is_led_nowhere_sees_the_page_and_programs_a_problem() {
     ] {
         assert!(pages.nothing_here(&method, path, &headers).is_none(), "{method} {path}");
     }
-    assert!(Pages::of(&[], None, None).nothing_here(&Method::GET, "/nowhere", &html).is_none());
+    assert!(Pages::of(&[], None).nothing_here(&Method::GET, "/nowhere", &html).is_none());
 }
 
 #[tokio::test]
 async fn without_a_built_page_there_is_a_notice_that_says_how_to_get_it() {
-    let answer = Pages::of(&[], None, None).page();
+    let answer = Pages::of(&[], None).page();
     assert_eq!(answer.status(), StatusCode::OK);
     assert_eq!(header(&answer, CONTENT_SECURITY_POLICY), policy::OF_DOCS);
     assert!(body(answer).await.contains("make run"));
-    assert_eq!(body(Pages::of(&BUILT, None, None).page()).await, PAGE);
+    assert_eq!(body(Pages::of(&BUILT, None).page()).await, PAGE);
 }
 
 #[test]
 fn the_policy_knows_where_people_sign_in_and_the_assistant_is_and_nobody_else() {
-    let copilotkit = BaseAddress::parse("https://api.copilotkit.test/v1").unwrap();
-    let local = Pages::of(&BUILT, None, Some(&copilotkit));
+    let local = Pages::of(&BUILT, None);
     assert_eq!(
         local.policy,
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; \
-         connect-src 'self' https://api.copilotkit.test; manifest-src 'self'; form-action 'none'; base-uri 'none'; \
+         connect-src 'self' https://api.cloud.copilotkit.ai; manifest-src 'self'; form-action 'none'; base-uri 'none'; \
          frame-ancestors 'none'"
     );
     assert!(local.policy_in_frame.is_none());

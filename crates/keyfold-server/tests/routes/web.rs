@@ -111,9 +111,11 @@ async fn the_page_may_talk_to_the_issuer_which_leads_back_in_a_frame_of_it() {
     assert!(policy(&page).contains(&format!("frame-src 'self' {origin};")), "{}", policy(&page));
     assert!(policy(&page).contains("frame-ancestors 'none'"));
     assert_eq!(page.header("x-frame-options"), "DENY");
+    assert_eq!(page.header("cross-origin-opener-policy"), "same-origin-allow-popups");
     let back = production.get("/callback").await;
     assert!(policy(&back).contains("frame-ancestors 'self'"), "{}", policy(&back));
     assert_eq!(back.header("x-frame-options"), "SAMEORIGIN");
+    assert_eq!(back.header("cross-origin-opener-policy"), "unsafe-none");
 }
 
 #[tokio::test]
