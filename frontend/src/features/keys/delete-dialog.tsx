@@ -6,8 +6,9 @@ import { Dialog } from '@/shared/ui/dialog';
 import { ProblemNotice } from '@/shared/ui/problem-notice';
 import { useWork } from '@/shared/use-work';
 import { texts } from '@/texts';
+import { keys as keysTexts } from '@/texts/keys';
 
-const words = texts.keys.remove;
+const words = keysTexts.remove;
 
 type Props = { isOpen: boolean; stored: Key; provider: Provider; onClose: () => void; onDeleted: () => void };
 

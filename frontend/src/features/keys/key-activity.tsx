@@ -9,8 +9,9 @@ import { Moment } from '@/shared/ui/moment';
 import { ProblemNotice } from '@/shared/ui/problem-notice';
 import { Skeleton } from '@/shared/ui/skeleton';
 import { texts } from '@/texts';
+import { keys as keysTexts } from '@/texts/keys';
 
-const words = texts.keys.activity;
+const words = keysTexts.activity;
 const SHOWN = 20;
 
 /** What was done with this key lately. */

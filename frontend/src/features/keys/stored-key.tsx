@@ -11,6 +11,7 @@ import { Card } from '@/shared/ui/card';
 import { Moment } from '@/shared/ui/moment';
 import { Notice } from '@/shared/ui/notice';
 import { texts } from '@/texts';
+import { keys as keysTexts } from '@/texts/keys';
 import { KeyEntry } from './key-entry';
 import { sourceOf } from './source';
 
@@ -18,7 +19,7 @@ const DeleteDialog = lazy(() =>
   import('./delete-dialog').then((module) => ({ default: module.DeleteDialog })),
 );
 
-const words = texts.keys;
+const words = keysTexts;
 
 type Props = {
   stored: Key;

@@ -10,11 +10,11 @@ import { Card } from '@/shared/ui/card';
 import { Notice } from '@/shared/ui/notice';
 import { ProblemNotice } from '@/shared/ui/problem-notice';
 import { useWork } from '@/shared/use-work';
-import { texts } from '@/texts';
+import { onboarding as onboardingTexts } from '@/texts/onboarding';
 import { FileName } from './about-keys';
 import { useOnboardingActions } from './actions';
 
-const words = texts.onboarding.done;
+const words = onboardingTexts.done;
 
 type Props = { isOver: boolean; providers: readonly Provider[]; keys: KeyList };
 

@@ -1,6 +1,6 @@
 import type { KeyList, Provider } from '@keyfold/client';
 import { ClipboardPaste } from 'lucide-react';
-import { type FormEvent, useEffect, useRef, useState } from 'react';
+import { type FormEvent, lazy, Suspense, useEffect, useRef, useState } from 'react';
 import type { SortedBlock } from '@/parts/env-block';
 import { type SaveResult, useKeyActions } from '@/parts/key-actions';
 import { type Outcome, outcomeOfError, outcomeOfSaved, outcomeOfVerdict } from '@/parts/key-outcome';
@@ -10,14 +10,15 @@ import { Button } from '@/shared/ui/button';
 import { Notice } from '@/shared/ui/notice';
 import { ProblemNotice } from '@/shared/ui/problem-notice';
 import { useWork } from '@/shared/use-work';
-import { texts } from '@/texts';
+import { onboarding as onboardingTexts } from '@/texts/onboarding';
 import { AboutKeys } from './about-keys';
 import { useOnboardingActions } from './actions';
-import { BlockNotice } from './block-notice';
 import { type Change, type Drafts, draftOf, isFilled } from './drafts';
 import { type CardActions, ProviderCard } from './provider-card';
 
-const words = texts.onboarding.keys;
+const BlockNotice = lazy(() => import('./block-notice').then((module) => ({ default: module.BlockNotice })));
+
+const words = onboardingTexts.keys;
 
 type Props = {
   providers: readonly Provider[];
@@ -167,7 +168,11 @@ export function KeysStep({ providers, keys, drafts, change, onSaved, onDone }: P
             {words.notAllSaved(failures.failed, failures.saved)}
           </Notice>
         )}
-        {block && <BlockNotice block={block} onDismiss={() => setBlock(null)} />}
+        {block && (
+          <Suspense>
+            <BlockNotice block={block} onDismiss={() => setBlock(null)} />
+          </Suspense>
+        )}
         <section aria-labelledby="needed-keys" className="space-y-3">
           <h2 id="needed-keys" className="font-semibold text-lg">
             {words.required}

@@ -7,17 +7,17 @@ import { useGo, useSearchParams } from '@/shared/navigation';
 import { PageHeader } from '@/shared/ui/page-header';
 import { ProblemNotice } from '@/shared/ui/problem-notice';
 import { Skeleton, SkeletonList } from '@/shared/ui/skeleton';
-import { texts } from '@/texts';
+import { onboarding as onboardingTexts } from '@/texts/onboarding';
 import { useOptionalSteps } from './actions';
 import { isFilled, useDrafts } from './drafts';
-import { HostStep } from './host-step';
 import { KeysStep } from './keys-step';
-import { SavedNotice } from './saved-notice';
 import { Stepper } from './stepper';
 import { kindOf, shownStep } from './steps';
 
 // What comes after the first step is loaded after it.
 const TryStep = lazy(() => import('./try-step').then((module) => ({ default: module.TryStep })));
+const HostStep = lazy(() => import('./host-step').then((module) => ({ default: module.HostStep })));
+const SavedNotice = lazy(() => import('./saved-notice').then((module) => ({ default: module.SavedNotice })));
 const Done = lazy(() => import('./done').then((module) => ({ default: module.Done })));
 
 /** The way from nothing to a call that works. The server knows where the user stands. */
@@ -71,9 +71,9 @@ function Wizard({ progress, providers, keys }: Loaded) {
     <>
       <Head isOver={kind === 'done' && isOver} />
       <Stepper progress={progress} shown={number} optional={optional} />
-      <StepFrame number={number} label={step && texts.onboarding.stepOf(step.step_number, total)}>
-        {kind !== 'keys' && <SavedNotice saved={saved} providers={providers} />}
+      <StepFrame number={number} label={step && onboardingTexts.stepOf(step.step_number, total)}>
         <Suspense fallback={<Skeleton className="h-96" />}>
+          {kind !== 'keys' && <SavedNotice saved={saved} providers={providers} />}
           {kind === 'keys' && (
             <KeysStep
               providers={providers}
@@ -124,7 +124,7 @@ function useAskedStep() {
 
 function Head({ isOver }: { isOver: boolean }) {
   const { mode } = useConfig();
-  const { title, doneTitle, lead } = texts.onboarding;
+  const { title, doneTitle, lead } = onboardingTexts;
   if (isOver) return <PageHeader title={doneTitle} />;
   return <PageHeader title={title} lead={mode === 'local' ? lead.local : lead.production} />;
 }
