@@ -50,8 +50,8 @@ install() {
         return
     fi
     echo "page: installing what builds it"
-    # They need no install scripts. `npm ci` would refuse the lock file, which lacks a part of Vite for Windows.
-    (cd "$page" && npm install --no-save --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error)
+    # They need no install scripts.
+    (cd "$page" && npm ci --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error)
     echo "$version" >"$page/node_modules/.installed"
 }
 

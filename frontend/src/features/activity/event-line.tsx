@@ -83,7 +83,7 @@ function Details({ event, end }: { event: AuditEvent; end: AuditEvent | null }) 
           value !== '' && (
             <div key={name} className="sm:contents">
               <dt className="text-ink-soft">{name}</dt>
-              <dd className="break-all">{value}</dd>
+              <dd className="wrap-anywhere">{value}</dd>
             </div>
           ),
       )}

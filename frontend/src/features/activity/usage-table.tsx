@@ -28,7 +28,7 @@ export function UsageTable({ usage, nameOf }: Props) {
           <tbody>
             {usage.map((row) => (
               <tr key={`${row.day} ${row.provider}`} className="border-line border-b last:border-0">
-                <td className="py-2 pr-4">{day.format(new Date(row.day))}</td>
+                <td className="whitespace-nowrap py-2 pr-4">{day.format(new Date(row.day))}</td>
                 <td className="py-2 pr-4">{nameOf(row.provider)}</td>
                 <td className="py-2 pr-4 text-right">{number.format(row.requests)}</td>
                 <td className="py-2 pr-4 text-right">{number.format(row.errors)}</td>
