@@ -6,14 +6,14 @@ import { Link } from '@/shared/navigation';
 import { Button, buttonLook } from '@/shared/ui/button';
 import { Card } from '@/shared/ui/card';
 import { Notice } from '@/shared/ui/notice';
-import { texts } from '@/texts';
+import { account as accountTexts } from '@/texts/account';
 
 const DeleteDialog = lazy(() =>
   import('./delete-dialog').then((module) => ({ default: module.DeleteDialog })),
 );
 
 export function DeleteCard() {
-  const words = texts.account.remove;
+  const words = accountTexts.remove;
   const { kind } = useSession();
   const [isAsking, setAsking] = useState(false);
   const [isDeleted, setDeleted] = useState(false);

@@ -1,11 +1,11 @@
 import { useSession } from '@/session/session';
 import { Card } from '@/shared/ui/card';
-import { texts } from '@/texts';
+import { account as accountTexts } from '@/texts/account';
 
 /** Who the requests are made as. */
 export function YouCard() {
   const { kind, user } = useSession();
-  const words = texts.account.you;
+  const words = accountTexts.you;
   if (!user) return null;
   const isLocal = kind === 'none' || kind === 'token';
   const facts = [

@@ -8,7 +8,7 @@ import { Card } from '@/shared/ui/card';
 import { Moment } from '@/shared/ui/moment';
 import { ProblemNotice } from '@/shared/ui/problem-notice';
 import { Skeleton } from '@/shared/ui/skeleton';
-import { texts } from '@/texts';
+import { activity as activityTexts } from '@/texts/activity';
 import { keys as keysTexts } from '@/texts/keys';
 
 const words = keysTexts.activity;
@@ -69,7 +69,7 @@ function Events({ events }: { events: readonly AuditEvent[] }) {
   );
 }
 
-const ACTIONS: Record<string, string> = texts.activity.action;
+const ACTIONS: Record<string, string> = activityTexts.action;
 
 function actionOf({ action }: AuditEvent): string {
   return ACTIONS[action === 'key.ended' ? 'key.opened' : action] ?? action;
@@ -77,5 +77,5 @@ function actionOf({ action }: AuditEvent): string {
 
 function Outcome({ outcome }: { outcome: string }) {
   if (outcome === 'ok') return null;
-  return <span className="text-ink-soft"> · {texts.activity.outcome[outcome] ?? outcome}</span>;
+  return <span className="text-ink-soft"> · {activityTexts.outcome[outcome] ?? outcome}</span>;
 }

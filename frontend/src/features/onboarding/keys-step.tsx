@@ -9,13 +9,14 @@ import { classes } from '@/shared/classes';
 import { Button } from '@/shared/ui/button';
 import { Notice } from '@/shared/ui/notice';
 import { ProblemNotice } from '@/shared/ui/problem-notice';
+import { Skeleton } from '@/shared/ui/skeleton';
 import { useWork } from '@/shared/use-work';
 import { onboarding as onboardingTexts } from '@/texts/onboarding';
-import { AboutKeys } from './about-keys';
 import { useOnboardingActions } from './actions';
 import { type Change, type Drafts, draftOf, isFilled } from './drafts';
 import { type CardActions, ProviderCard } from './provider-card';
 
+const AboutKeys = lazy(() => import('./about-keys').then((module) => ({ default: module.AboutKeys })));
 const BlockNotice = lazy(() => import('./block-notice').then((module) => ({ default: module.BlockNotice })));
 
 const words = onboardingTexts.keys;
@@ -153,7 +154,9 @@ export function KeysStep({ providers, keys, drafts, change, onSaved, onDone }: P
 
   return (
     <div className="grid gap-6 lg:grid-cols-[minmax(0,1fr)_17rem] lg:gap-8">
-      <AboutKeys />
+      <Suspense fallback={<Skeleton className="h-[66px] sm:h-[46px] lg:hidden" />}>
+        <AboutKeys />
+      </Suspense>
       <form
         onSubmit={submit}
         noValidate

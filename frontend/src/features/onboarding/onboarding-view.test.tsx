@@ -261,6 +261,6 @@ test('in production it says who pays and who sees the key, and names no file', a
   keyfold();
   renderPage(<OnboardingView />, { path: '/onboarding', config: { mode: 'production', env_files: null } });
   await field('Google Gemini');
-  expect(screen.getAllByText(/You pay your own provider/)[0]).toBeInTheDocument();
+  expect((await screen.findAllByText(/You pay your own provider/))[0]).toBeInTheDocument();
   expect(document.body).not.toHaveTextContent('/work/app/.env');
 });

@@ -8,7 +8,7 @@ import { Link } from '@/shared/navigation';
 import { Button, buttonLook } from '@/shared/ui/button';
 import { Empty } from '@/shared/ui/empty';
 import { TextField } from '@/shared/ui/text-field';
-import { texts } from '@/texts';
+import { tryIt as tryItTexts } from '@/texts/try-it';
 
 const RESULTS = 5;
 
@@ -26,7 +26,7 @@ export function ResearchPanel({ providers, research }: Props) {
 }
 
 function QueryForm({ research }: { research: Research }) {
-  const words = texts.tryIt.research;
+  const words = tryItTexts.research;
   const [query, setQuery] = useDraft('query');
   const [isMissing, setMissing] = useState(false);
   const search = (event: FormEvent<HTMLFormElement>) => {
@@ -64,7 +64,7 @@ function QueryForm({ research }: { research: Research }) {
 }
 
 function NoKey() {
-  const { emptyTitle, emptyText } = texts.tryIt.research;
+  const { emptyTitle, emptyText } = tryItTexts.research;
   const { data: all } = useProviders();
   const name = all?.find((provider) => provider.researches)?.name ?? 'Exa';
   return (
@@ -73,7 +73,7 @@ function NoKey() {
       title={emptyTitle(name)}
       action={
         <Link to="/keys" className={buttonLook('primary')}>
-          {texts.tryIt.generate.addKey}
+          {tryItTexts.generate.addKey}
         </Link>
       }
     >
