@@ -5,7 +5,6 @@ import { Button } from '@/shared/ui/button';
 import { Notice } from '@/shared/ui/notice';
 import { wordsOf } from '@/shared/words';
 import { texts } from '@/texts';
-import { results as resultsTexts } from '@/texts/results';
 
 const FAULTS_OF_KEYS = ['no_api_key', 'key_rejected', 'key_unreadable'];
 
@@ -37,7 +36,7 @@ export function CallProblem({ error, provider, title, onRetry }: Props) {
             params={{ provider: typeof named === 'string' ? named : provider }}
             className="font-medium underline underline-offset-2"
           >
-            {resultsTexts.toKey}
+            {texts.results.toKey}
           </Link>
         </>
       )}

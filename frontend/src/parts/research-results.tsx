@@ -5,7 +5,6 @@ import { useClient } from '@/session/client';
 import { Card } from '@/shared/ui/card';
 import { SkeletonList } from '@/shared/ui/skeleton';
 import { texts } from '@/texts';
-import { results as resultsTexts } from '@/texts/results';
 import { useOneCall } from './call';
 import { CallProblem } from './call-problem';
 
@@ -62,7 +61,7 @@ export function ResearchResults({ research }: { research: Research }) {
     <div className="space-y-3">
       <div role="status">
         <h2 className="font-semibold">
-          {results.length === 0 ? resultsTexts.none : resultsTexts.found(results.length)}
+          {results.length === 0 ? texts.results.none : texts.results.found(results.length)}
         </h2>
       </div>
       <ul className="space-y-3">
@@ -79,7 +78,7 @@ export function ResearchResults({ research }: { research: Research }) {
 
 function ResultCard({ result }: { result: ResearchResult }) {
   const address = webAddress(result.url);
-  const title = text(result.title) ?? address?.hostname ?? resultsTexts.untitled;
+  const title = text(result.title) ?? address?.hostname ?? texts.results.untitled;
   const date = dateOf(result.publishedDate);
   const excerpt = excerptOf(result);
   return (

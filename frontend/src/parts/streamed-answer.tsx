@@ -5,7 +5,7 @@ import { useClient } from '@/session/client';
 import { Button } from '@/shared/ui/button';
 import { Card } from '@/shared/ui/card';
 import { CopyButton } from '@/shared/ui/copy-button';
-import { results as resultsTexts } from '@/texts/results';
+import { texts } from '@/texts';
 import { useOneCall } from './call';
 import { CallProblem } from './call-problem';
 
@@ -75,35 +75,35 @@ export function StreamedAnswer({ generation }: { generation: Generation }) {
     <Card
       ref={section}
       tabIndex={-1}
-      aria-label={resultsTexts.answer}
+      aria-label={texts.results.answer}
       className="scroll-mb-24 space-y-3 outline-none"
     >
       <div className="flex min-h-8 items-center justify-between gap-2">
-        <h2 className="font-semibold">{resultsTexts.answer}</h2>
+        <h2 className="font-semibold">{texts.results.answer}</h2>
         {isRunning && (
           <Button
             size="small"
             icon={<Square aria-hidden="true" className="size-3 fill-current" />}
             onClick={stop}
           >
-            {resultsTexts.stop}
+            {texts.results.stop}
           </Button>
         )}
-        {!isRunning && text && <CopyButton text={text} label={resultsTexts.copyAnswer} />}
+        {!isRunning && text && <CopyButton text={text} label={texts.results.copyAnswer} />}
       </div>
       {/* Read out as a whole when it is complete, not word by word. */}
       <div aria-live="polite" aria-busy={isRunning} className="min-h-6 whitespace-pre-wrap leading-relaxed">
         {text || <Nothing state={state} />}
       </div>
       <p role="status" className="sr-only">
-        {isRunning && resultsTexts.answering}
+        {isRunning && texts.results.answering}
       </p>
-      {state === 'stopped' && <p className="text-ink-soft text-sm">{resultsTexts.stopped}</p>}
+      {state === 'stopped' && <p className="text-ink-soft text-sm">{texts.results.stopped}</p>}
       {state === 'failed' && (
         <CallProblem
           error={error}
           provider={request.provider ?? DEFAULT_PROVIDER}
-          title={text && resultsTexts.cutTitle}
+          title={text && texts.results.cutTitle}
           onRetry={isWorthRepeating(error) ? () => start(request) : undefined}
         />
       )}
@@ -113,8 +113,8 @@ export function StreamedAnswer({ generation }: { generation: Generation }) {
 }
 
 function Nothing({ state }: { state: Progress['state'] }) {
-  if (state === 'running') return <span className="text-ink-soft">{resultsTexts.waiting}</span>;
-  if (state === 'done') return <span className="text-ink-soft">{resultsTexts.empty}</span>;
+  if (state === 'running') return <span className="text-ink-soft">{texts.results.waiting}</span>;
+  if (state === 'done') return <span className="text-ink-soft">{texts.results.empty}</span>;
   return null;
 }
 
@@ -122,7 +122,7 @@ function Used({ generation: { model, usage } }: { generation: Generation }) {
   return (
     <p className="flex flex-wrap gap-x-3 border-line border-t pt-3 text-ink-soft text-sm">
       <span className="font-mono">{model}</span>
-      <span>{resultsTexts.tokens(usage?.input_tokens ?? null, usage?.output_tokens ?? null)}</span>
+      <span>{texts.results.tokens(usage?.input_tokens ?? null, usage?.output_tokens ?? null)}</span>
     </p>
   );
 }

@@ -1,13 +1,5 @@
-import { common } from './en/common';
-import { keyParts } from './en/key-parts';
-import { signIn } from './en/sign-in';
-
 /**
- * Every text that people read, but for those of some views, which are loaded with them. Another language is another
- * folder of the same shape.
+ * Every text that people read. Another language is another folder of the same shape. As a namespace, so that each view
+ * brings its own texts only.
  */
-export const texts = {
-  common,
-  keyParts,
-  signIn,
-};
+export * as texts from './all';

@@ -1,5 +1,5 @@
 import { PageHeader } from '@/shared/ui/page-header';
-import { account as accountTexts } from '@/texts/account';
+import { texts } from '@/texts';
 import { DeleteCard } from './delete-card';
 import { ExportCard } from './export-card';
 import { YouCard } from './you-card';
@@ -7,7 +7,7 @@ import { YouCard } from './you-card';
 export function AccountView() {
   return (
     <>
-      <PageHeader title={accountTexts.title} lead={accountTexts.lead} />
+      <PageHeader title={texts.account.title} lead={texts.account.lead} />
       <div className="max-w-2xl space-y-5">
         <YouCard />
         <ExportCard />

@@ -6,14 +6,14 @@ import { Link } from '@/shared/navigation';
 import { Button, buttonLook } from '@/shared/ui/button';
 import { Card } from '@/shared/ui/card';
 import { Notice } from '@/shared/ui/notice';
-import { account as accountTexts } from '@/texts/account';
+import { texts } from '@/texts';
 
 const DeleteDialog = lazy(() =>
   import('./delete-dialog').then((module) => ({ default: module.DeleteDialog })),
 );
 
 export function DeleteCard() {
-  const words = accountTexts.remove;
+  const words = texts.account.remove;
   const { kind } = useSession();
   const [isAsking, setAsking] = useState(false);
   const [isDeleted, setDeleted] = useState(false);

@@ -6,13 +6,12 @@ import { Dialog } from '@/shared/ui/dialog';
 import { ProblemNotice } from '@/shared/ui/problem-notice';
 import { TextField } from '@/shared/ui/text-field';
 import { texts } from '@/texts';
-import { account as accountTexts } from '@/texts/account';
 
 type Props = { isLocal: boolean; onClose: () => void; onDeleted: () => void };
 
 /** Says what goes and what stays, and wants a word typed: nobody does this by a wrong click. */
 export function DeleteDialog({ isLocal, onClose, onDeleted }: Props) {
-  const words = accountTexts.remove;
+  const words = texts.account.remove;
   const form = useId();
   const client = useClient();
   const [typed, setTyped] = useState('');

@@ -4,7 +4,7 @@ import { useClient } from '@/session/client';
 import { Button } from '@/shared/ui/button';
 import { Card } from '@/shared/ui/card';
 import { ProblemNotice } from '@/shared/ui/problem-notice';
-import { account as accountTexts } from '@/texts/account';
+import { texts } from '@/texts';
 import { collect, download } from './export';
 
 type State =
@@ -14,7 +14,7 @@ type State =
   | { name: 'failed'; error: unknown };
 
 export function ExportCard() {
-  const words = accountTexts.export;
+  const words = texts.account.export;
   const { state, start, stop } = useExport();
   const isWorking = state.name === 'working';
   return (

@@ -1,11 +1,11 @@
 import { useSession } from '@/session/session';
 import { Card } from '@/shared/ui/card';
-import { account as accountTexts } from '@/texts/account';
+import { texts } from '@/texts';
 
 /** Who the requests are made as. */
 export function YouCard() {
   const { kind, user } = useSession();
-  const words = accountTexts.you;
+  const words = texts.account.you;
   if (!user) return null;
   const isLocal = kind === 'none' || kind === 'token';
   const facts = [

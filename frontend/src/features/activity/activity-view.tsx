@@ -1,6 +1,6 @@
 import { useGo, useSearchParams } from '@/shared/navigation';
 import { PageHeader } from '@/shared/ui/page-header';
-import { activity as activityTexts } from '@/texts/activity';
+import { texts } from '@/texts';
 import { EventLog } from './event-log';
 import { type Shown, searchOf, shownBy } from './search';
 import { Usage } from './usage';
@@ -13,7 +13,7 @@ export function ActivityView() {
   const show = (shown: Shown) => go({ to: '/activity', search: searchOf(shown) }, { replace: true });
   return (
     <>
-      <PageHeader title={activityTexts.title} lead={activityTexts.lead} />
+      <PageHeader title={texts.activity.title} lead={texts.activity.lead} />
       <div className="space-y-10">
         <Usage days={days} onChange={(days) => show({ days, filters })} />
         <EventLog filters={filters} onChange={(filters) => show({ days, filters })} />

@@ -2,7 +2,7 @@ import type { AuditEvent } from '@keyfold/client';
 import { ChevronRight } from 'lucide-react';
 import { Badge } from '@/shared/ui/badge';
 import { Moment } from '@/shared/ui/moment';
-import { activity as activityTexts } from '@/texts/activity';
+import { texts } from '@/texts';
 import { actorIn, type Line, outcomeIn, purposeIn, titleOf, toneOf } from './events';
 
 const exact = new Intl.DateTimeFormat(undefined, { dateStyle: 'full', timeStyle: 'long' });
@@ -25,7 +25,7 @@ export function EventLine({ line, nameOf }: Props) {
           <span className="flex flex-wrap items-center gap-x-2 gap-y-1">
             <span className="font-medium text-sm">{titleOf(event, nameOf)}</span>
             {isOpen ? (
-              <Badge>{mayGoOn(event) ? activityTexts.running : activityTexts.noEnd}</Badge>
+              <Badge>{mayGoOn(event) ? texts.activity.running : texts.activity.noEnd}</Badge>
             ) : (
               <Badge tone={toneOf(outcome)}>{outcomeIn(outcome)}</Badge>
             )}
@@ -55,7 +55,7 @@ function mayGoOn({ at }: AuditEvent): boolean {
 }
 
 function Details({ event, end }: { event: AuditEvent; end: AuditEvent | null }) {
-  const words = activityTexts.detail;
+  const words = texts.activity.detail;
   const last = end ?? event;
   const took = last.duration_ms;
   const facts: [string, string | number | null | undefined][] = [

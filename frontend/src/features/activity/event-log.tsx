@@ -9,7 +9,7 @@ import { Empty } from '@/shared/ui/empty';
 import { ProblemNotice } from '@/shared/ui/problem-notice';
 import { Select } from '@/shared/ui/select';
 import { SkeletonList } from '@/shared/ui/skeleton';
-import { activity as activityTexts } from '@/texts/activity';
+import { texts } from '@/texts';
 import { EventLine } from './event-line';
 import { linesOf, outcomeIn } from './events';
 import { ACTIONS, type Filters, filtersOf, OUTCOMES } from './search';
@@ -20,7 +20,7 @@ type Props = { filters: Filters; onChange: (filters: Filters) => void };
 
 /** The user's part of the audit log, page by page. */
 export function EventLog({ filters, onChange }: Props) {
-  const words = activityTexts.log;
+  const words = texts.activity.log;
   const log = useEvents(filters);
   const nameOf = useNameOf();
   const events = log.data?.pages.flatMap((page) => page.events);
@@ -109,7 +109,7 @@ function Lines({ events, areAll, isOld, nameOf }: LinesProps) {
 }
 
 function FilterBar({ filters, onChange }: Props) {
-  const words = activityTexts.log;
+  const words = texts.activity.log;
   const { data: providers = [] } = useProviders();
   /** Nothing chosen is no filter. */
   const change = (part: Record<string, string>) => onChange(filtersOf({ ...filters, ...part }));
@@ -140,7 +140,7 @@ function FilterBar({ filters, onChange }: Props) {
         <option value="">{words.anyAction}</option>
         {ACTIONS.map((action) => (
           <option key={action} value={action}>
-            {activityTexts.action[action]}
+            {texts.activity.action[action]}
           </option>
         ))}
       </Select>
@@ -161,7 +161,7 @@ function FilterBar({ filters, onChange }: Props) {
 }
 
 function NoEvents({ filters, onChange }: Props) {
-  const words = activityTexts.log;
+  const words = texts.activity.log;
   if (Object.keys(filters).length === 0) {
     return (
       <Empty icon={<History aria-hidden="true" className="size-6" />} title={words.emptyTitle}>

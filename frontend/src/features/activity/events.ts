@@ -1,5 +1,5 @@
 import type { AuditEvent } from '@keyfold/client';
-import { activity as activityTexts } from '@/texts/activity';
+import { texts } from '@/texts';
 
 /** One line of the list: an event, or the use of a key together with how that call ended. */
 export interface Line {
@@ -32,13 +32,13 @@ export function linesOf(events: AuditEvent[], areAll: boolean): Line[] {
 
 /** What was done, in a few words; an action that this page does not know as it is recorded. */
 export function titleOf({ action, provider }: AuditEvent, nameOf: (id: string) => string): string {
-  const words = own(activityTexts.done, action);
-  if (words) return words(provider ? nameOf(provider) : activityTexts.aKey);
+  const words = own(texts.activity.done, action);
+  if (words) return words(provider ? nameOf(provider) : texts.activity.aKey);
   return provider ? `${action} · ${nameOf(provider)}` : action;
 }
 
 export function outcomeIn(outcome: string): string {
-  return own(activityTexts.outcome, outcome) ?? outcome;
+  return own(texts.activity.outcome, outcome) ?? outcome;
 }
 
 export type Tone = 'plain' | 'good' | 'warn' | 'bad';
@@ -64,7 +64,7 @@ export function toneOf(outcome: string): Tone {
 
 /** Who did it, as part of a sentence. */
 export function actorIn(actor: string): string {
-  const { by } = activityTexts;
+  const { by } = texts.activity;
   const [kind, name] = split(actor);
   if (kind === 'service' && name) return by.service(name);
   if (kind === 'act' && name) return by.inYourName(name);
@@ -79,7 +79,7 @@ export function actorIn(actor: string): string {
 }
 
 export function purposeIn(purpose: string): string {
-  return own(activityTexts.purpose, purpose) ?? purpose;
+  return own(texts.activity.purpose, purpose) ?? purpose;
 }
 
 function split(actor: string): [string, string] {

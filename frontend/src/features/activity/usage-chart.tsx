@@ -1,5 +1,5 @@
 import type { UsageOfDay } from '@keyfold/client';
-import { activity as activityTexts } from '@/texts/activity';
+import { texts } from '@/texts';
 import { lastDays, roundedUp, type Series, seriesOf } from './figures';
 
 const COLOURS = [
@@ -22,12 +22,13 @@ type Props = { usage: UsageOfDay[]; days: number; nameOf: (id: string) => string
 export function UsageChart({ usage, days, nameOf }: Props) {
   const names = lastDays(days, new Date());
   const series = seriesOf(usage, names, COLOURS.length);
-  const label = ({ provider }: Series) => (provider === null ? activityTexts.usage.others : nameOf(provider));
+  const label = ({ provider }: Series) =>
+    provider === null ? texts.activity.usage.others : nameOf(provider);
   const sums = names.map((_, place) => series.reduce((sum, { perDay }) => sum + (perDay[place] ?? 0), 0));
   const highest = Math.max(...sums);
   const top = roundedUp(highest);
   const busiest = names[sums.indexOf(highest)];
-  const summary = activityTexts.usage.chart(
+  const summary = texts.activity.usage.chart(
     days,
     sums.reduce((sum, day) => sum + day, 0),
     series.map((one) => [label(one), one.total]),

@@ -1,5 +1,5 @@
 import type { UsageOfDay } from '@keyfold/client';
-import { activity as activityTexts } from '@/texts/activity';
+import { texts } from '@/texts';
 
 const day = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeZone: 'UTC' });
 const number = new Intl.NumberFormat();
@@ -8,7 +8,7 @@ type Props = { usage: UsageOfDay[]; nameOf: (id: string) => string };
 
 /** What the chart shows, and more, for those who read it. */
 export function UsageTable({ usage, nameOf }: Props) {
-  const words = activityTexts.usage;
+  const words = texts.activity.usage;
   return (
     <details className="text-sm">
       <summary className="w-fit cursor-pointer rounded font-medium text-ink-soft">{words.table}</summary>

@@ -10,7 +10,7 @@ import { Card } from '@/shared/ui/card';
 import { Empty } from '@/shared/ui/empty';
 import { ProblemNotice } from '@/shared/ui/problem-notice';
 import { Skeleton } from '@/shared/ui/skeleton';
-import { activity as activityTexts } from '@/texts/activity';
+import { texts } from '@/texts';
 import { totalOf } from './figures';
 import { DAYS, type Days } from './search';
 import { UsageTable } from './usage-table';
@@ -22,7 +22,7 @@ type Props = { days: Days; onChange: (days: Days) => void };
 /** Calls per day and provider. */
 export function Usage({ days, onChange }: Props) {
   const { data, error, refetch, isPlaceholderData } = useUsage(days);
-  const words = activityTexts.usage;
+  const words = texts.activity.usage;
   return (
     <section aria-labelledby="usage-title" className="space-y-4">
       <div className="flex flex-wrap items-center justify-between gap-3">
@@ -43,7 +43,7 @@ export function Usage({ days, onChange }: Props) {
 }
 
 function Period({ days, onChange }: Props) {
-  const words = activityTexts.usage;
+  const words = texts.activity.usage;
   return (
     <fieldset className="flex rounded-lg border border-line bg-surface p-0.5">
       <legend className="sr-only">{words.period}</legend>
@@ -68,7 +68,7 @@ function Period({ days, onChange }: Props) {
 
 function Figures({ usage, days }: { usage: UsageOfDay[]; days: Days }) {
   const { data: providers } = useProviders();
-  const words = activityTexts.usage;
+  const words = texts.activity.usage;
   const total = totalOf(usage);
   const nameOf = (id: string) => providers?.find((provider) => provider.id === id)?.name ?? id;
   const facts = [
@@ -101,7 +101,7 @@ function Figures({ usage, days }: { usage: UsageOfDay[]; days: Days }) {
 }
 
 function NoUsage() {
-  const words = activityTexts.usage;
+  const words = texts.activity.usage;
   return (
     <Empty
       icon={<ChartColumn aria-hidden="true" className="size-6" />}

@@ -4,7 +4,7 @@ import { useSession } from '@/session/session';
 import { Button } from '@/shared/ui/button';
 import { Notice } from '@/shared/ui/notice';
 import { Spinner } from '@/shared/ui/spinner';
-import { assistant as assistantTexts } from '@/texts/assistant';
+import { texts } from '@/texts';
 import { useCopilotKitKey } from './use-copilotkit-key';
 
 // Nothing of CopilotKit is loaded, and nothing asked of its cloud, before somebody opens it.
@@ -27,8 +27,8 @@ export function Assistant() {
         ref={opener}
         type="button"
         aria-expanded={isOpen}
-        aria-label={assistantTexts.open}
-        title={assistantTexts.open}
+        aria-label={texts.assistant.open}
+        title={texts.assistant.open}
         onClick={() => setOpen(true)}
         className="fixed right-4 bottom-20 z-10 grid size-12 place-items-center rounded-full bg-brand text-on-brand shadow-lg transition-colors hover:bg-brand-strong md:bottom-6"
       >
@@ -49,7 +49,7 @@ export function Assistant() {
 }
 
 function Panel({ onClose, children }: { onClose: () => void; children: ReactNode }) {
-  const { title, lead, close } = assistantTexts;
+  const { title, lead, close } = texts.assistant;
   return (
     <aside
       aria-label={title}
@@ -76,7 +76,7 @@ function Loading() {
   return (
     <p role="status" className="flex items-center gap-2 p-4 text-ink-soft text-sm">
       <Spinner />
-      {assistantTexts.loading}
+      {texts.assistant.loading}
     </p>
   );
 }
@@ -93,13 +93,13 @@ class ChatBoundary extends Component<{ children: ReactNode }, { hasFailed: boole
     if (!this.state.hasFailed) return this.props.children;
     const again = (
       <Button size="small" onClick={() => this.setState({ hasFailed: false })}>
-        {assistantTexts.retry}
+        {texts.assistant.retry}
       </Button>
     );
     return (
       <div className="p-4">
         <Notice tone="bad" live action={again}>
-          {assistantTexts.notLoaded}
+          {texts.assistant.notLoaded}
         </Notice>
       </div>
     );

@@ -4,12 +4,12 @@ import { CopilotKit } from '@copilotkit/react-core';
 import { CopilotChat } from '@copilotkit/react-ui';
 import { useState } from 'react';
 import { Notice } from '@/shared/ui/notice';
-import { assistant as assistantTexts } from '@/texts/assistant';
+import { texts } from '@/texts';
 
 /** CopilotKit's own chat. It sends the key to its cloud in the header `X-CopilotCloud-Public-Api-Key`. */
 export function Chat({ publicKey }: { publicKey: string }) {
   const [hasFailed, setFailed] = useState(false);
-  const { placeholder, title, welcome, failed } = assistantTexts;
+  const { placeholder, title, welcome, failed } = texts.assistant;
   return (
     <div className="flex h-full flex-col">
       {hasFailed && (

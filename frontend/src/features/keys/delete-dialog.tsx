@@ -6,9 +6,8 @@ import { Dialog } from '@/shared/ui/dialog';
 import { ProblemNotice } from '@/shared/ui/problem-notice';
 import { useWork } from '@/shared/use-work';
 import { texts } from '@/texts';
-import { keys as keysTexts } from '@/texts/keys';
 
-const words = keysTexts.remove;
+const words = texts.keys.remove;
 
 type Props = { isOpen: boolean; stored: Key; provider: Provider; onClose: () => void; onDeleted: () => void };
 

@@ -8,10 +8,9 @@ import { Card } from '@/shared/ui/card';
 import { Moment } from '@/shared/ui/moment';
 import { ProblemNotice } from '@/shared/ui/problem-notice';
 import { Skeleton } from '@/shared/ui/skeleton';
-import { activity as activityTexts } from '@/texts/activity';
-import { keys as keysTexts } from '@/texts/keys';
+import { texts } from '@/texts';
 
-const words = keysTexts.activity;
+const words = texts.keys.activity;
 const SHOWN = 20;
 
 /** What was done with this key lately. */
@@ -69,7 +68,7 @@ function Events({ events }: { events: readonly AuditEvent[] }) {
   );
 }
 
-const ACTIONS: Record<string, string> = activityTexts.action;
+const ACTIONS: Record<string, string> = texts.activity.action;
 
 function actionOf({ action }: AuditEvent): string {
   return ACTIONS[action === 'key.ended' ? 'key.opened' : action] ?? action;
@@ -77,5 +76,5 @@ function actionOf({ action }: AuditEvent): string {
 
 function Outcome({ outcome }: { outcome: string }) {
   if (outcome === 'ok') return null;
-  return <span className="text-ink-soft"> · {activityTexts.outcome[outcome] ?? outcome}</span>;
+  return <span className="text-ink-soft"> · {texts.activity.outcome[outcome] ?? outcome}</span>;
 }

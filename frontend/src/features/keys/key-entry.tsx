@@ -6,7 +6,6 @@ import { KeyField } from '@/parts/key-field';
 import { type Outcome, OutcomeNotice, outcomeOfError, outcomeOfVerdict } from '@/parts/key-outcome';
 import { Button } from '@/shared/ui/button';
 import { texts } from '@/texts';
-import { keys as keysTexts } from '@/texts/keys';
 
 type Props = {
   provider: Provider;
@@ -40,7 +39,7 @@ export function KeyEntry({ provider, providers, saveLabel, takesFocus = false, c
   const paste = ({ keys }: SortedBlock) => {
     const found = keys.find((one) => one.provider.id === provider.id);
     if (found) type(found.key);
-    setSaid(found ? keysTexts.blockTaken(found.name) : keysTexts.blockWithout(provider.name));
+    setSaid(found ? texts.keys.blockTaken(found.name) : texts.keys.blockWithout(provider.name));
   };
   const run = async (kind: 'testing' | 'saving', step: () => Promise<void>) => {
     setWork(kind);

@@ -13,12 +13,12 @@ import { Empty } from '@/shared/ui/empty';
 import { PageHeader } from '@/shared/ui/page-header';
 import { ProblemNotice } from '@/shared/ui/problem-notice';
 import { Skeleton, SkeletonList } from '@/shared/ui/skeleton';
-import { keys as keysTexts } from '@/texts/keys';
+import { texts } from '@/texts';
 import { KeyActivity } from './key-activity';
 import { KeyEntry } from './key-entry';
 import { StoredKey } from './stored-key';
 
-const words = keysTexts;
+const words = texts.keys;
 
 /** One provider's key: what is there, and everything that can be done with it. */
 export function KeyView({ provider: id }: { provider: string }) {

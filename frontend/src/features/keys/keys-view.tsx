@@ -12,10 +12,10 @@ import { Moment } from '@/shared/ui/moment';
 import { PageHeader } from '@/shared/ui/page-header';
 import { ProblemNotice } from '@/shared/ui/problem-notice';
 import { SkeletonList } from '@/shared/ui/skeleton';
-import { keys as keysTexts } from '@/texts/keys';
+import { texts } from '@/texts';
 import { sourceOf } from './source';
 
-const words = keysTexts;
+const words = texts.keys;
 
 /** All keys of the user, masked: what is needed and missing first, and the way to add others. */
 export function KeysView() {

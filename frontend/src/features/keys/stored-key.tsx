@@ -11,7 +11,6 @@ import { Card } from '@/shared/ui/card';
 import { Moment } from '@/shared/ui/moment';
 import { Notice } from '@/shared/ui/notice';
 import { texts } from '@/texts';
-import { keys as keysTexts } from '@/texts/keys';
 import { KeyEntry } from './key-entry';
 import { sourceOf } from './source';
 
@@ -19,7 +18,7 @@ const DeleteDialog = lazy(() =>
   import('./delete-dialog').then((module) => ({ default: module.DeleteDialog })),
 );
 
-const words = keysTexts;
+const words = texts.keys;
 
 type Props = {
   stored: Key;

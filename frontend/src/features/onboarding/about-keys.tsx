@@ -1,9 +1,9 @@
 import { ChevronDown, CircleQuestionMark, Coins, KeyRound, ShieldCheck } from 'lucide-react';
 import type { ReactNode } from 'react';
 import { useConfig } from '@/session/config-context';
-import { onboarding as onboardingTexts } from '@/texts/onboarding';
+import { texts } from '@/texts';
 
-const { about } = onboardingTexts;
+const { about } = texts.onboarding;
 
 /** What a newcomer asks before pasting a secret into a page. */
 export function AboutKeys() {

@@ -1,9 +1,9 @@
 import type { SortedBlock } from '@/parts/env-block';
 import { Button } from '@/shared/ui/button';
 import { Notice } from '@/shared/ui/notice';
-import { onboarding as onboardingTexts } from '@/texts/onboarding';
+import { texts } from '@/texts';
 
-const words = onboardingTexts.block;
+const words = texts.onboarding.block;
 
 /** What became of a pasted `.env` block. Names only: what is no key here is none of the page's business. */
 export function BlockNotice({ block, onDismiss }: { block: SortedBlock; onDismiss: () => void }) {

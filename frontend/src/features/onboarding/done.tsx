@@ -10,11 +10,11 @@ import { Card } from '@/shared/ui/card';
 import { Notice } from '@/shared/ui/notice';
 import { ProblemNotice } from '@/shared/ui/problem-notice';
 import { useWork } from '@/shared/use-work';
-import { onboarding as onboardingTexts } from '@/texts/onboarding';
+import { texts } from '@/texts';
 import { FileName } from './about-keys';
 import { useOnboardingActions } from './actions';
 
-const words = onboardingTexts.done;
+const words = texts.onboarding.done;
 
 type Props = { isOver: boolean; providers: readonly Provider[]; keys: KeyList };
 

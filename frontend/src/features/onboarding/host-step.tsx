@@ -3,7 +3,7 @@ import { Button } from '@/shared/ui/button';
 import { Card } from '@/shared/ui/card';
 import { ProblemNotice } from '@/shared/ui/problem-notice';
 import { useWork } from '@/shared/use-work';
-import { onboarding as onboardingTexts } from '@/texts/onboarding';
+import { texts } from '@/texts';
 import { useOnboardingActions } from './actions';
 import { BackLink } from './back-link';
 
@@ -21,15 +21,15 @@ export function HostStep({ step, isOptional, onDone }: Props) {
         <h2 className="font-semibold text-lg">{step.title}</h2>
         <p className="mt-1">{step.description}.</p>
       </div>
-      <p className="text-ink-soft text-sm">{onboardingTexts.host.text}</p>
+      <p className="text-ink-soft text-sm">{texts.onboarding.host.text}</p>
       <ProblemNotice error={completing.error ?? skipping.error} />
       <div className="flex flex-wrap gap-2">
         <Button kind="primary" busy={completing.isRunning} onClick={() => completing.run()}>
-          {onboardingTexts.host.complete}
+          {texts.onboarding.host.complete}
         </Button>
         {isOptional && (
           <Button busy={skipping.isRunning} onClick={() => skipping.run()}>
-            {onboardingTexts.host.skip}
+            {texts.onboarding.host.skip}
           </Button>
         )}
         <BackLink step={number - 1} />

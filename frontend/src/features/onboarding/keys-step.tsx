@@ -11,7 +11,7 @@ import { Notice } from '@/shared/ui/notice';
 import { ProblemNotice } from '@/shared/ui/problem-notice';
 import { Skeleton } from '@/shared/ui/skeleton';
 import { useWork } from '@/shared/use-work';
-import { onboarding as onboardingTexts } from '@/texts/onboarding';
+import { texts } from '@/texts';
 import { useOnboardingActions } from './actions';
 import { type Change, type Drafts, draftOf, isFilled } from './drafts';
 import { type CardActions, ProviderCard } from './provider-card';
@@ -19,7 +19,7 @@ import { type CardActions, ProviderCard } from './provider-card';
 const AboutKeys = lazy(() => import('./about-keys').then((module) => ({ default: module.AboutKeys })));
 const BlockNotice = lazy(() => import('./block-notice').then((module) => ({ default: module.BlockNotice })));
 
-const words = onboardingTexts.keys;
+const words = texts.onboarding.keys;
 
 type Props = {
   providers: readonly Provider[];

@@ -7,7 +7,7 @@ import { useGo, useSearchParams } from '@/shared/navigation';
 import { PageHeader } from '@/shared/ui/page-header';
 import { ProblemNotice } from '@/shared/ui/problem-notice';
 import { Skeleton, SkeletonList } from '@/shared/ui/skeleton';
-import { onboarding as onboardingTexts } from '@/texts/onboarding';
+import { texts } from '@/texts';
 import { useOptionalSteps } from './actions';
 import { isFilled, useDrafts } from './drafts';
 import { KeysStep } from './keys-step';
@@ -71,7 +71,7 @@ function Wizard({ progress, providers, keys }: Loaded) {
     <>
       <Head isOver={kind === 'done' && isOver} />
       <Stepper progress={progress} shown={number} optional={optional} />
-      <StepFrame number={number} label={step && onboardingTexts.stepOf(step.step_number, total)}>
+      <StepFrame number={number} label={step && texts.onboarding.stepOf(step.step_number, total)}>
         <Suspense fallback={<Skeleton className="h-96" />}>
           {kind !== 'keys' && <SavedNotice saved={saved} providers={providers} />}
           {kind === 'keys' && (
@@ -124,7 +124,7 @@ function useAskedStep() {
 
 function Head({ isOver }: { isOver: boolean }) {
   const { mode } = useConfig();
-  const { title, doneTitle, lead } = onboardingTexts;
+  const { title, doneTitle, lead } = texts.onboarding;
   if (isOver) return <PageHeader title={doneTitle} />;
   return <PageHeader title={title} lead={mode === 'local' ? lead.local : lead.production} />;
 }

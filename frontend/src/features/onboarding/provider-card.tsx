@@ -10,10 +10,9 @@ import { classes } from '@/shared/classes';
 import { Badge } from '@/shared/ui/badge';
 import { Button } from '@/shared/ui/button';
 import { texts } from '@/texts';
-import { onboarding as onboardingTexts } from '@/texts/onboarding';
 import { type Draft, isFilled } from './drafts';
 
-const words = onboardingTexts.keys;
+const words = texts.onboarding.keys;
 
 export interface CardActions {
   type: (text: string) => void;

@@ -2,7 +2,7 @@ import type { Provider } from '@keyfold/client';
 import type { SaveResult } from '@/parts/key-actions';
 import { type Outcome, outcomeOfSaved } from '@/parts/key-outcome';
 import { Notice } from '@/shared/ui/notice';
-import { onboarding as onboardingTexts } from '@/texts/onboarding';
+import { texts } from '@/texts';
 
 /** What was saved a moment ago, where it went, and what should be known of it. */
 export function SavedNotice({
@@ -20,7 +20,7 @@ export function SavedNotice({
   const has = (wanted: Outcome['tone'][]) => outcomes.some(({ tone }) => wanted.includes(tone));
   const tone = has(['warn', 'bad']) ? 'warn' : has(['info']) ? 'info' : 'good';
   return (
-    <Notice tone={tone} live title={onboardingTexts.saved.title(outcomes.length)}>
+    <Notice tone={tone} live title={texts.onboarding.saved.title(outcomes.length)}>
       <ul className="space-y-1">
         {outcomes.map(({ id, title, lines }) => (
           <li key={id}>

@@ -2,7 +2,7 @@ import type { OnboardingProgress } from '@keyfold/client';
 import { Check } from 'lucide-react';
 import { classes } from '@/shared/classes';
 import { Link } from '@/shared/navigation';
-import { onboarding as onboardingTexts } from '@/texts/onboarding';
+import { texts } from '@/texts';
 import { isReachable, isSettled } from './steps';
 
 type Props = { progress: OnboardingProgress; shown: number | null; optional: readonly number[] };
@@ -12,10 +12,10 @@ export function Stepper({ progress, shown, optional }: Props) {
   const { steps, total_steps: total } = progress;
   const current = steps.find((step) => step.step_number === shown);
   return (
-    <nav aria-label={onboardingTexts.progress} className="mb-8">
+    <nav aria-label={texts.onboarding.progress} className="mb-8">
       {current && (
         <p className="mb-2 font-medium text-sm sm:hidden" aria-hidden="true">
-          {onboardingTexts.stepOf(current.step_number, total)}: {current.title}
+          {texts.onboarding.stepOf(current.step_number, total)}: {current.title}
         </p>
       )}
       <ol className="flex gap-2">
@@ -73,6 +73,6 @@ function StepLink({ step, isShown, isOpen }: { step: Step; isShown: boolean; isO
 }
 
 function statusWord(status: string): string {
-  const words: Record<string, string> = onboardingTexts.stepStatus;
+  const words: Record<string, string> = texts.onboarding.stepStatus;
   return words[status] ?? '';
 }

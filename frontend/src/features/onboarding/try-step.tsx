@@ -11,11 +11,11 @@ import { ProblemNotice } from '@/shared/ui/problem-notice';
 import { Select } from '@/shared/ui/select';
 import { inputLook, TextField } from '@/shared/ui/text-field';
 import { useWork } from '@/shared/use-work';
-import { onboarding as onboardingTexts } from '@/texts/onboarding';
+import { texts } from '@/texts';
 import { useOnboardingActions } from './actions';
 import { BackLink } from './back-link';
 
-const words = onboardingTexts.tryIt;
+const words = texts.onboarding.tryIt;
 
 type Props = {
   number: number;

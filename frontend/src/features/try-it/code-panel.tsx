@@ -10,7 +10,7 @@ import { CodeBlock } from '@/shared/ui/code-block';
 import { Empty } from '@/shared/ui/empty';
 import { Select } from '@/shared/ui/select';
 import { Tabs } from '@/shared/ui/tabs';
-import { tryIt as tryItTexts } from '@/texts/try-it';
+import { texts } from '@/texts';
 import { type Callee, calleeOf, LANGUAGES, type Language, snippetsOf } from './snippets';
 
 const PLACEHOLDER = 'YOUR_KEYFOLD_TOKEN';
@@ -20,7 +20,7 @@ export function CodePanel({ providers }: { providers: Provider[] }) {
   const id = useId();
   const client = useClient();
   const { kind } = useSession();
-  const words = tryItTexts.code;
+  const words = texts.tryIt.code;
   const [chosen, setChosen] = useDraft('code-provider');
   // A key that browsers use is not called through the gateway by programs.
   const called = providers.filter((provider) => !provider.frontend_variable);
@@ -58,7 +58,7 @@ export function CodePanel({ providers }: { providers: Provider[] }) {
 }
 
 function Programs({ callee, name, isLocal }: { callee: Callee; name: string; isLocal: boolean }) {
-  const words = tryItTexts.code;
+  const words = texts.tryIt.code;
   const [chosen, setChosen] = useDraft('code-language', LANGUAGES[0]);
   const language = LANGUAGES.find((known) => known === chosen) ?? LANGUAGES[0];
   const snippets = snippetsOf(callee, isLocal ? null : PLACEHOLDER);
@@ -90,14 +90,14 @@ function Programs({ callee, name, isLocal }: { callee: Callee; name: string; isL
 }
 
 function NoKey() {
-  const { emptyTitle, emptyText } = tryItTexts.code;
+  const { emptyTitle, emptyText } = texts.tryIt.code;
   return (
     <Empty
       icon={<Code aria-hidden="true" className="size-6" />}
       title={emptyTitle}
       action={
         <Link to="/keys" className={buttonLook('primary')}>
-          {tryItTexts.generate.addKey}
+          {texts.tryIt.generate.addKey}
         </Link>
       }
     >

@@ -8,7 +8,7 @@ import { Button, buttonLook } from '@/shared/ui/button';
 import { Empty } from '@/shared/ui/empty';
 import { Select } from '@/shared/ui/select';
 import { TextArea } from '@/shared/ui/text-area';
-import { tryIt as tryItTexts } from '@/texts/try-it';
+import { texts } from '@/texts';
 import { ModelField } from './model-field';
 
 type Props = { providers: Provider[]; generation: Generation };
@@ -26,7 +26,7 @@ export function GeneratePanel({ providers, generation }: Props) {
 }
 
 function PromptForm({ writers, generation }: { writers: Provider[]; generation: Generation }) {
-  const words = tryItTexts.generate;
+  const words = texts.tryIt.generate;
   const [prompt, setPrompt] = useDraft('prompt');
   const [system, setSystem] = useDraft('system');
   const [chosen, setChosen] = useDraft('provider');
@@ -120,7 +120,7 @@ function PromptForm({ writers, generation }: { writers: Provider[]; generation: 
 }
 
 function Examples({ onChoose }: { onChoose: (prompt: string) => void }) {
-  const { examples, example } = tryItTexts.generate;
+  const { examples, example } = texts.tryIt.generate;
   return (
     <ul aria-label={examples} className="flex flex-wrap gap-2">
       {example.map((prompt) => (
@@ -139,7 +139,7 @@ function Examples({ onChoose }: { onChoose: (prompt: string) => void }) {
 }
 
 function NoKey() {
-  const { emptyTitle, emptyText, addKey } = tryItTexts.generate;
+  const { emptyTitle, emptyText, addKey } = texts.tryIt.generate;
   return (
     <Empty
       icon={<KeyRound aria-hidden="true" className="size-6" />}

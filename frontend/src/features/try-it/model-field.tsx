@@ -3,7 +3,7 @@ import { useId } from 'react';
 import { useUsage } from '@/parts/usage';
 import { Button } from '@/shared/ui/button';
 import { FieldHelp, inputLook } from '@/shared/ui/text-field';
-import { tryIt as tryItTexts } from '@/texts/try-it';
+import { texts } from '@/texts';
 import { useListedModels } from './listed-models';
 
 type Props = { provider: Provider; value: string; onChange: (model: string) => void };
@@ -11,7 +11,7 @@ type Props = { provider: Provider; value: string; onChange: (model: string) => v
 /** Any model's name. Those that the user called before are suggested, and on a click those that the provider has. */
 export function ModelField({ provider, value, onChange }: Props) {
   const id = useId();
-  const words = tryItTexts.generate;
+  const words = texts.tryIt.generate;
   const used = useUsedModels(provider.id);
   const listed = useListedModels(provider);
   const suggested = new Set([provider.default_model, ...used, ...(listed.models ?? [])]);

@@ -8,7 +8,7 @@ import { Link } from '@/shared/navigation';
 import { Button, buttonLook } from '@/shared/ui/button';
 import { Empty } from '@/shared/ui/empty';
 import { TextField } from '@/shared/ui/text-field';
-import { tryIt as tryItTexts } from '@/texts/try-it';
+import { texts } from '@/texts';
 
 const RESULTS = 5;
 
@@ -26,7 +26,7 @@ export function ResearchPanel({ providers, research }: Props) {
 }
 
 function QueryForm({ research }: { research: Research }) {
-  const words = tryItTexts.research;
+  const words = texts.tryIt.research;
   const [query, setQuery] = useDraft('query');
   const [isMissing, setMissing] = useState(false);
   const search = (event: FormEvent<HTMLFormElement>) => {
@@ -64,7 +64,7 @@ function QueryForm({ research }: { research: Research }) {
 }
 
 function NoKey() {
-  const { emptyTitle, emptyText } = tryItTexts.research;
+  const { emptyTitle, emptyText } = texts.tryIt.research;
   const { data: all } = useProviders();
   const name = all?.find((provider) => provider.researches)?.name ?? 'Exa';
   return (
@@ -73,7 +73,7 @@ function NoKey() {
       title={emptyTitle(name)}
       action={
         <Link to="/keys" className={buttonLook('primary')}>
-          {tryItTexts.generate.addKey}
+          {texts.tryIt.generate.addKey}
         </Link>
       }
     >

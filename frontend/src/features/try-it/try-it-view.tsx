@@ -6,7 +6,7 @@ import { PageHeader } from '@/shared/ui/page-header';
 import { ProblemNotice } from '@/shared/ui/problem-notice';
 import { Skeleton } from '@/shared/ui/skeleton';
 import { Tabs } from '@/shared/ui/tabs';
-import { tryIt as tryItTexts } from '@/texts/try-it';
+import { texts } from '@/texts';
 import { CodePanel } from './code-panel';
 import { GeneratePanel } from './generate-panel';
 import { ResearchPanel } from './research-panel';
@@ -19,7 +19,7 @@ export function TryItView() {
   const generation = useGeneration();
   const research = useResearch();
   const { providers, error, refetch } = useProvidersWithKey();
-  const { title, lead, parts } = tryItTexts;
+  const { title, lead, parts } = texts.tryIt;
 
   const content = (part: Part) => {
     if (!providers) return error ? <ProblemNotice error={error} onRetry={refetch} /> : <Waiting />;
