@@ -67,7 +67,6 @@ export function KeyField({ provider, providers, value, onChange, onBlock, onMove
           type="button"
           onClick={() => setShown(!isShown)}
           aria-label={isShown ? texts.keyParts.hide(name) : texts.keyParts.reveal(name)}
-          aria-pressed={isShown}
           className="absolute inset-y-0 right-0 flex w-11 items-center justify-center rounded-lg text-ink-soft hover:text-ink"
         >
           <EyeIcon aria-hidden="true" className="size-4" />

@@ -56,7 +56,7 @@ function Events({ events }: { events: readonly AuditEvent[] }) {
       {shown.map((event) => (
         <li key={event.id} className="flex flex-wrap justify-between gap-x-3 py-2">
           <span>
-            {words.actions[event.action] ?? event.action}
+            {actionOf(event)}
             <Outcome outcome={event.outcome} />
           </span>
           <span className="text-ink-soft">
@@ -68,7 +68,13 @@ function Events({ events }: { events: readonly AuditEvent[] }) {
   );
 }
 
+const ACTIONS: Record<string, string> = texts.activity.action;
+
+function actionOf({ action }: AuditEvent): string {
+  return ACTIONS[action === 'key.ended' ? 'key.opened' : action] ?? action;
+}
+
 function Outcome({ outcome }: { outcome: string }) {
-  const word = words.outcomes[outcome] ?? outcome;
-  return word && <span className="text-ink-soft">, {word}</span>;
+  if (outcome === 'ok') return null;
+  return <span className="text-ink-soft"> · {texts.activity.outcome[outcome] ?? outcome}</span>;
 }

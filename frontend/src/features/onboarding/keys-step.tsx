@@ -1,6 +1,6 @@
 import type { KeyList, Provider } from '@keyfold/client';
 import { ClipboardPaste } from 'lucide-react';
-import { type FormEvent, useEffect, useRef, useState } from 'react';
+import { type FormEvent, lazy, Suspense, useEffect, useRef, useState } from 'react';
 import type { SortedBlock } from '@/parts/env-block';
 import { type SaveResult, useKeyActions } from '@/parts/key-actions';
 import { type Outcome, outcomeOfError, outcomeOfSaved, outcomeOfVerdict } from '@/parts/key-outcome';
@@ -9,13 +9,15 @@ import { classes } from '@/shared/classes';
 import { Button } from '@/shared/ui/button';
 import { Notice } from '@/shared/ui/notice';
 import { ProblemNotice } from '@/shared/ui/problem-notice';
+import { Skeleton } from '@/shared/ui/skeleton';
 import { useWork } from '@/shared/use-work';
 import { texts } from '@/texts';
-import { AboutKeys } from './about-keys';
 import { useOnboardingActions } from './actions';
-import { BlockNotice } from './block-notice';
 import { type Change, type Drafts, draftOf, isFilled } from './drafts';
 import { type CardActions, ProviderCard } from './provider-card';
+
+const AboutKeys = lazy(() => import('./about-keys').then((module) => ({ default: module.AboutKeys })));
+const BlockNotice = lazy(() => import('./block-notice').then((module) => ({ default: module.BlockNotice })));
 
 const words = texts.onboarding.keys;
 
@@ -152,7 +154,9 @@ export function KeysStep({ providers, keys, drafts, change, onSaved, onDone }: P
 
   return (
     <div className="grid gap-6 lg:grid-cols-[minmax(0,1fr)_17rem] lg:gap-8">
-      <AboutKeys />
+      <Suspense fallback={<Skeleton className="h-[66px] sm:h-[46px] lg:hidden" />}>
+        <AboutKeys />
+      </Suspense>
       <form
         onSubmit={submit}
         noValidate
@@ -167,7 +171,11 @@ export function KeysStep({ providers, keys, drafts, change, onSaved, onDone }: P
             {words.notAllSaved(failures.failed, failures.saved)}
           </Notice>
         )}
-        {block && <BlockNotice block={block} onDismiss={() => setBlock(null)} />}
+        {block && (
+          <Suspense>
+            <BlockNotice block={block} onDismiss={() => setBlock(null)} />
+          </Suspense>
+        )}
         <section aria-labelledby="needed-keys" className="space-y-3">
           <h2 id="needed-keys" className="font-semibold text-lg">
             {words.required}

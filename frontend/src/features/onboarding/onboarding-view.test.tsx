@@ -96,7 +96,7 @@ test('one button saves every filled card, and the next step follows', async () =
   await user.click(screen.getByRole('button', { name: 'Save and continue' }));
   expect(await screen.findByRole('heading', { name: 'See it work' })).toBeVisible();
   expect(state.requests).toEqual(['save gemini', 'save exa', 'completed 1']);
-  expect(screen.getByText(/Your 2 keys are saved/)).toBeVisible();
+  expect(await screen.findByText(/Your 2 keys are saved/)).toBeVisible();
   expect(screen.getAllByText(/Written to \/work\/app\/\.env/)).toHaveLength(2);
 });
 
@@ -159,7 +159,7 @@ test('a pasted .env block goes to its cards, also to those that were not shown',
   expect(await field('Exa')).toHaveValue(testKeys.exa);
   expect(await field('OpenAI')).toHaveValue(testKeys.openai);
   expect(await field('Google Gemini')).toHaveValue('');
-  const notice = screen.getByText('2 keys found in what you pasted').closest('[role="status"]');
+  const notice = (await screen.findByText('2 keys found in what you pasted')).closest('[role="status"]');
   expect(notice).toHaveTextContent('Not recognised: SECRET_OF_OURS');
   expect(document.body).not.toHaveTextContent('hunter2');
 });
@@ -261,6 +261,6 @@ test('in production it says who pays and who sees the key, and names no file', a
   keyfold();
   renderPage(<OnboardingView />, { path: '/onboarding', config: { mode: 'production', env_files: null } });
   await field('Google Gemini');
-  expect(screen.getAllByText(/You pay your own provider/)[0]).toBeInTheDocument();
+  expect((await screen.findAllByText(/You pay your own provider/))[0]).toBeInTheDocument();
   expect(document.body).not.toHaveTextContent('/work/app/.env');
 });

@@ -10,14 +10,14 @@ import { Skeleton, SkeletonList } from '@/shared/ui/skeleton';
 import { texts } from '@/texts';
 import { useOptionalSteps } from './actions';
 import { isFilled, useDrafts } from './drafts';
-import { HostStep } from './host-step';
 import { KeysStep } from './keys-step';
-import { SavedNotice } from './saved-notice';
 import { Stepper } from './stepper';
 import { kindOf, shownStep } from './steps';
 
 // What comes after the first step is loaded after it.
 const TryStep = lazy(() => import('./try-step').then((module) => ({ default: module.TryStep })));
+const HostStep = lazy(() => import('./host-step').then((module) => ({ default: module.HostStep })));
+const SavedNotice = lazy(() => import('./saved-notice').then((module) => ({ default: module.SavedNotice })));
 const Done = lazy(() => import('./done').then((module) => ({ default: module.Done })));
 
 /** The way from nothing to a call that works. The server knows where the user stands. */
@@ -72,8 +72,8 @@ function Wizard({ progress, providers, keys }: Loaded) {
       <Head isOver={kind === 'done' && isOver} />
       <Stepper progress={progress} shown={number} optional={optional} />
       <StepFrame number={number} label={step && texts.onboarding.stepOf(step.step_number, total)}>
-        {kind !== 'keys' && <SavedNotice saved={saved} providers={providers} />}
         <Suspense fallback={<Skeleton className="h-96" />}>
+          {kind !== 'keys' && <SavedNotice saved={saved} providers={providers} />}
           {kind === 'keys' && (
             <KeysStep
               providers={providers}

@@ -28,8 +28,8 @@ export function shownStep(
   asked: number | undefined,
   optional: readonly number[],
 ): number | null {
-  const { steps, total_steps: total, is_completed: isOver, current_step: current } = progress;
-  if (asked !== undefined && asked >= 1 && asked <= total && isReachable(steps, asked, optional))
-    return asked;
+  const { steps, is_completed: isOver, current_step: current } = progress;
+  const isStep = steps.some(({ step_number: number }) => number === asked);
+  if (asked !== undefined && isStep && isReachable(steps, asked, optional)) return asked;
   return isOver ? null : current;
 }

@@ -73,7 +73,7 @@ export const onboarding = {
   },
   tryIt: {
     title: 'See it work',
-    text: 'Both calls use your own keys, just saved.',
+    text: 'These are real calls, made with your own keys.',
     ask: 'Generate a text',
     prompt: 'Prompt',
     samplePrompt: 'Write a haiku about a key that only its owner can turn.',
