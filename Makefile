@@ -8,7 +8,7 @@ SHELL := /bin/sh
 export CARGO_TARGET_DIR := $(CURDIR)/target
 
 CARGO := cargo
-CHECKS := check-format check-scripts check-imports check-deploy check-lints check-docs check-dependencies
+CHECKS := check-format check-scripts check-imports check-deploy docs-site check-lints check-docs check-dependencies
 
 .PHONY: help
 help: ## List these targets
@@ -45,8 +45,12 @@ check-scripts:
 check-imports:
 	@scripts/check-imports.sh
 
+.PHONY: docs-site
+docs-site: ## Make the documentation's site: target/site
+	@scripts/docs-site.sh
+
 .PHONY: check-deploy
-check-deploy:
+check-deploy: ## Check the files with which Keyfold is deployed
 	@scripts/check-deploy.sh
 
 .PHONY: check-lints
