@@ -31,7 +31,6 @@ COPY --from=program /image/ /
 # container is replaced, or set KEYFOLD_AUDIT_DURABILITY=strict. Where it cannot be written, strict it is.
 COPY --from=program --chown=10001:10001 /image/var/lib/keyfold /var/lib/keyfold
 USER 10001:10001
-WORKDIR /var/lib/keyfold
 # Without settings it must not take itself for a developer's machine.
 ENV DEPLOY_ENV=docker
 ENV KEYFOLD_STATE_DIR=/var/lib/keyfold

@@ -4,12 +4,12 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use keyfold::settings::Sources;
+use keyfold::settings::{Problems, Sources};
+use zeroize::Zeroizing;
 
 use super::{Failure, Start, print};
 use crate::config::ServerConfig;
 
-const REQUEST: &str = "GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 /// For each of connecting, writing and waiting for the answer. The answer itself takes three seconds at most.
 const PATIENCE: Duration = Duration::from_secs(4);
 /// An answer is much shorter.
@@ -21,7 +21,9 @@ pub(super) fn ready(start: Start) -> Result<(), Failure> {
         return Err(Failure::new("HOST and PORT do not say where it serves; `keyfold doctor` says why"));
     };
     let address = reached_here(listen);
-    let answer = ask(address)
+    // Local mode with a token asks for it everywhere.
+    let token = sources.get_or_problem("KEYFOLD_LOCAL_TOKEN", &mut Problems::default());
+    let answer = ask(address, &request(token.as_ref()))
         .map_err(|error| Failure::new(format!("nothing answers at http://{address}/readyz: {error}")))?;
     let status = answer.split_ascii_whitespace().nth(1);
     if status == Some("200") {
@@ -41,11 +43,22 @@ fn reached_here(listen: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, listen.port())
 }
 
-fn ask(address: SocketAddr) -> std::io::Result<String> {
+fn request(token: Option<&Zeroizing<String>>) -> Zeroizing<String> {
+    let mut request = Zeroizing::new(String::from("GET /readyz HTTP/1.1\r\nHost: localhost\r\n"));
+    if let Some(token) = token {
+        request.push_str("Authorization: Bearer ");
+        request.push_str(token);
+        request.push_str("\r\n");
+    }
+    request.push_str("Connection: close\r\n\r\n");
+    request
+}
+
+fn ask(address: SocketAddr, request: &str) -> std::io::Result<String> {
     let mut connection = TcpStream::connect_timeout(&address, PATIENCE)?;
     connection.set_read_timeout(Some(PATIENCE))?;
     connection.set_write_timeout(Some(PATIENCE))?;
-    connection.write_all(REQUEST.as_bytes())?;
+    connection.write_all(request.as_bytes())?;
     let mut answer = String::new();
     connection.take(LONGEST_ANSWER).read_to_string(&mut answer)?;
     Ok(answer)
