@@ -26,6 +26,12 @@ build: build-tools ## Build the program: target/release/keyfold
 test: build-tools ## Install what the tests need, and run all of them
 	@scripts/install-test-tools.sh
 	$(CARGO) test --workspace --locked --no-fail-fast
+	@scripts/test-typescript.sh
+
+.PHONY: test-typescript
+test-typescript: build-tools ## Check, build and test the TypeScript client against the programs (a part of `test`)
+	$(CARGO) build --locked -p keyfold-server -p keyfold-standin -p keyfold-test-servers
+	@scripts/test-typescript.sh
 
 .PHONY: check
 check: fuzz-tools ## Check format, lints, documentation, imports and dependencies
@@ -104,6 +110,11 @@ docs-reference: build-tools ## Bring docs/settings.md and docs/errors.md up to d
 docs-clients: build-tools ## Run the providers' client libraries, and write what worked into docs/clients.md
 	@scripts/install-test-tools.sh
 	UPDATE=1 $(CARGO) test --locked -p keyfold-server --test clients
+
+.PHONY: typescript-schema
+typescript-schema: build-tools ## Bring the TypeScript client's openapi.json and types up to date with the server
+	UPDATE=1 $(CARGO) test --locked -p keyfold-server --test docs typescript
+	@scripts/test-typescript.sh generate
 
 .PHONY: fmt
 fmt: ## Format the code

@@ -1,0 +1,5 @@
+import { PageHeader } from '@/shared/ui/page-header';
+
+export function KeysView() {
+  return <PageHeader title="KeysView" />;
+}
