@@ -26,13 +26,13 @@ const leadsTo = (path) => {
   return route && path.replace(new RegExp(route.src), route.dest);
 };
 
-for (const path of ['/', '/keys', '/onboarding', '/sign-in/callback', '/a/b/c']) {
+for (const path of ['/', '/keys', '/keys/gemini', '/onboarding', '/callback', '/a/b/c']) {
   assert.equal(leadsTo(path), '/index.html', `${path} is the page's`);
 }
 // A script that is gone after a deployment must not be answered with a page.
 assert.equal(leadsTo('/assets/index-0123.js'), undefined, 'a file that is not there stays away');
 
-for (const path of ['/', '/keys', '/assets/index-0123.js']) {
+for (const path of ['/', '/keys', '/callback', '/callbacks', '/assets/index-0123.js']) {
   const headers = headersOf(path);
   assert.equal(headers['X-Content-Type-Options'], 'nosniff', path);
   assert.equal(headers['Referrer-Policy'], 'no-referrer', path);
@@ -46,7 +46,10 @@ for (const path of ['/', '/keys', '/assets/index-0123.js']) {
   // With the page, and what Clerk's library loads.
   const scripts = ["'self'", 'https://*.clerk.accounts.dev', 'https://challenges.cloudflare.com'];
   assert.deepEqual(policy['script-src'].split(' '), scripts, path);
-  assert.equal(policy['frame-ancestors'], "'none'", path);
+  // An issuer leads back to the page's own address in a hidden frame of the page.
+  const isLedBackTo = path === '/callback';
+  assert.equal(policy['frame-ancestors'], isLedBackTo ? "'self'" : "'none'", path);
+  assert.equal(headers['X-Frame-Options'], isLedBackTo ? 'SAMEORIGIN' : 'DENY', path);
   assert.equal(policy['base-uri'], "'none'", path);
 }
 assert.match(headersOf('/assets/index-0123.js')['Cache-Control'], /immutable/);

@@ -67,6 +67,19 @@ fn the_image_is_built_with_the_pinned_rust() {
 }
 
 #[test]
+fn what_the_image_copies_is_there() {
+    let dockerfile = read("Dockerfile");
+    let copied = dockerfile.lines().filter_map(|line| line.strip_prefix("COPY "));
+    let sources: Vec<&str> = copied.filter(|line| !line.starts_with("--")).map(first_word).collect();
+    assert!(sources.len() >= 3, "{sources:?}");
+    for source in sources {
+        assert!(path(source).exists(), "{source}");
+    }
+    // And what the stages run.
+    assert!(path("frontend/package-lock.json").exists() && path("deploy/image-root.sh").exists());
+}
+
+#[test]
 fn nothing_secret_stands_in_a_file() {
     for (name, given) in render().into_iter().chain(railway()).chain(heroku()) {
         let is_secret = SETTINGS.iter().any(|setting| setting.name == name && setting.kind == Kind::Secret);
@@ -179,6 +192,10 @@ pub(crate) fn read(name: &str) -> String {
 /// A file of the repository.
 pub(crate) fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(name)
+}
+
+fn first_word(line: &str) -> &str {
+    line.split(' ').next().unwrap()
 }
 
 fn assignments(text: &str) -> impl Iterator<Item = (String, String)> {

@@ -1,9 +1,13 @@
-//! Render, Railway and Heroku: what their files set, and what the platforms add, starts Keyfold in production.
+//! Render, Railway, Heroku and Compose: what their files set, and what the platforms add, starts Keyfold in production.
+
+use std::fs;
+use std::process::Command;
 
 use data_encoding::{BASE64, HEXLOWER};
 use keyfold::clock::{Random, SystemRandom};
 
-use crate::files::{Given, Variables, heroku, railway, render};
+use crate::files::{Given, Variables, heroku, path, railway, render};
+use crate::harness::gemini;
 use crate::site::{PUBLIC_URL, Site};
 
 /// `clerk.localhost$`, as a publishable key has it. Nothing answers there; Keyfold starts all the same.
@@ -75,4 +79,38 @@ fn a_reference_that_railway_did_not_resolve_is_told() {
     let site = Site::new();
     let start = site.serve().env("DATABASE_URL", "${{Postgres.DATABASE_URL}}");
     start.refused_start().refused_with(&["DATABASE_URL"]);
+}
+
+#[test]
+fn the_secrets_that_are_made_for_compose_start_it_and_stay() {
+    let site = Site::new();
+    let at = site.folder().path("secrets");
+    let make = || {
+        let made = Command::new(path("deploy/make-secrets.sh")).arg(&at).output().unwrap();
+        assert!(made.status.success(), "{made:?}");
+    };
+    make();
+    let master_key = site.folder().read("secrets/master_key");
+    let address = site.folder().read("secrets/database_url");
+    let password = site.folder().read("secrets/postgres_password");
+    assert_eq!(
+        address.trim(),
+        format!("postgres://keyfold:{}@postgres:5432/keyfold?sslmode=disable", password.trim())
+    );
+    // Containers' users read the files; nobody else on this machine comes so far.
+    assert_eq!((site.folder().mode("secrets"), site.folder().mode("secrets/master_key")), (0o700, 0o444));
+    make();
+    assert_eq!(site.folder().read("secrets/master_key"), master_key);
+
+    // PostgreSQL is elsewhere in a test.
+    let database = site.folder().path("database_url");
+    fs::write(&database, format!("{}\n", site.production.database_url())).unwrap();
+    let server = site
+        .signed_in(site.folder().keyfold(&["serve"]))
+        .env("DEPLOY_ENV", "compose")
+        .env("DATABASE_URL_FILE", &database.display().to_string())
+        .env("KEYFOLD_MASTER_KEY_FILE", &at.join("master_key").display().to_string())
+        .serve();
+    site.is_in_use(&server, &gemini(1));
+    server.stop().does_not_tell(master_key.trim());
 }
