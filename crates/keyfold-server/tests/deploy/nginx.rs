@@ -1,9 +1,10 @@
 //! Two replicas behind nginx, with `deploy/nginx.conf` as it stands there but for addresses and paths.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use keyfold_standin::Behaviour;
 use keyfold_test_servers::free_port;
@@ -17,6 +18,15 @@ use crate::harness::{Answer, Server, gemini, runtime};
 use crate::site::{PUBLIC_URL, Site};
 
 const NAME: &str = "keys.example.com";
+/// Starts nginx, which goes on in the background once it listens, and ends it when standard input closes, with the
+/// test run at the latest.
+const SCRIPT: &str = r#"
+PATH=$PATH:/usr/sbin
+nginx -e "$1/start.log" -c "$1/nginx.conf" >>"$1/start.log" 2>&1 </dev/null || exit 1
+echo started
+cat >/dev/null
+nginx -e "$1/start.log" -c "$1/nginx.conf" -s stop >>"$1/start.log" 2>&1
+"#;
 /// What a client says of itself.
 const INVENTED: &str = "203.0.113.9";
 
@@ -27,8 +37,9 @@ struct Proxied {
     client: Client,
 }
 
-/// A running nginx. It is told to end when dropped.
+/// A running nginx, ended when dropped.
 struct Nginx {
+    script: Child,
     folder: TempDir,
 }
 
@@ -48,6 +59,8 @@ impl Proxied {
         let client = Client::builder()
             .no_proxy()
             .tls_certs_only([Certificate::from_pem(cert.pem().as_bytes()).unwrap()])
+            // What never comes fails, and does not wait for ever.
+            .timeout(Duration::from_secs(60))
             .resolve(NAME, ([127, 0, 0, 1], port).into())
             .build()
             .unwrap();
@@ -97,22 +110,16 @@ impl Nginx {
              uwsgi_temp_path {at}/u; scgi_temp_path {at}/s; include {at}/keyfold.conf; }}\n"
         );
         fs::write(folder.path().join("nginx.conf"), whole).unwrap();
-        let nginx = Self { folder };
-        // It goes on in the background once it listens.
-        nginx.command(&[]);
-        nginx
-    }
-
-    fn command(&self, arguments: &[&str]) {
-        let program = if Path::new("/usr/sbin/nginx").exists() { "/usr/sbin/nginx" } else { "nginx" };
-        let at = self.folder.path();
-        let done = Command::new(program)
-            .args(["-e", &at.join("start.log").display().to_string()])
-            .args(["-c", &at.join("nginx.conf").display().to_string()])
-            .args(arguments)
-            .output()
-            .unwrap_or_else(|error| panic!("{program}: {error}"));
-        assert!(done.status.success(), "{done:?}");
+        let mut script = Command::new("sh")
+            .args(["-c", SCRIPT, "sh", &at])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = String::new();
+        BufReader::new(script.stdout.as_mut().unwrap()).read_line(&mut said).unwrap();
+        assert_eq!(said, "started\n", "{}", fs::read_to_string(folder.path().join("start.log")).unwrap());
+        Self { script, folder }
     }
 
     fn logs(&self) -> String {
@@ -125,10 +132,8 @@ impl Nginx {
 
 impl Drop for Nginx {
     fn drop(&mut self) {
-        // Its folder goes with the test; what it says to the end is of no interest.
-        if !std::thread::panicking() {
-            self.command(&["-s", "stop"]);
-        }
+        drop(self.script.stdin.take());
+        let _ = self.script.wait();
     }
 }
 
