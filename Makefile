@@ -19,11 +19,15 @@ run: build ## Install what is missing, build, and serve local mode on http://127
 	@DEBUG=true exec target/release/keyfold serve
 
 .PHONY: build
-build: build-tools ## Build the program: target/release/keyfold
+build: build-tools page ## Build the program with its page: target/release/keyfold
 	$(CARGO) build --release --locked -p keyfold-server --bin keyfold
 
+.PHONY: page
+page: ## Build the web page into frontend/dist, if Node is there
+	@scripts/build-page.sh
+
 .PHONY: test
-test: build-tools ## Install what the tests need, and run all of them
+test: build-tools page ## Install what the tests need, and run all of them
 	@scripts/install-test-tools.sh
 	$(CARGO) test --workspace --locked --no-fail-fast
 	@scripts/test-typescript.sh

@@ -35,6 +35,8 @@ export default defineConfig({
     setupFiles: ['src/test/setup.ts'],
     include: ['src/**/*.test.{ts,tsx}'],
     restoreMocks: true,
+    // Longer than a test waits for what does not come.
+    testTimeout: 30_000,
   },
 });
 

@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
 fn main() -> io::Result<()> {
-    let variable = |name| env::var_os(name).map(PathBuf::from).ok_or(io::ErrorKind::NotFound);
-    let dist = variable("CARGO_MANIFEST_DIR")?.join("../../frontend/dist");
+    let dist = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../frontend/dist");
     // A folder that is not there counts as changed at every build, so it is made. Where it cannot be, that is the price.
     let _ = fs::create_dir_all(&dist);
     println!("cargo:rerun-if-changed={}", dist.display());
@@ -22,7 +21,12 @@ fn main() -> io::Result<()> {
         write_file(&mut list, &dist, &file);
     }
     list.push_str("]\n");
-    fs::write(variable("OUT_DIR")?.join("page_files.rs"), list)
+    fs::write(out_dir()?.join("page_files.rs"), list)
+}
+
+#[expect(clippy::disallowed_methods, reason = "Cargo's own, and no setting")]
+fn out_dir() -> io::Result<PathBuf> {
+    Ok(env::var_os("OUT_DIR").map(PathBuf::from).ok_or(io::ErrorKind::NotFound)?)
 }
 
 /// The files in and below this folder. Names that begin with a point are the build's own notes.
@@ -53,14 +57,20 @@ fn write_file(list: &mut String, dist: &Path, file: &Path) {
         let mut path = file.as_os_str().to_owned();
         path.push(end);
         let path = PathBuf::from(path);
-        if path.is_file() { format!("Some(include_bytes!({path:?}))") } else { "None".into() }
+        if path.is_file() { format!("Some(include_bytes!({}))", literal(&path)) } else { "None".into() }
     };
     // Writing into a string cannot fail.
     let _ = writeln!(
         list,
-        "PageFile {{ path: {:?}, plain: include_bytes!({file:?}), brotli: {}, gzip: {} }},",
-        format!("/{}", name.display()),
+        "PageFile {{ path: {}, plain: include_bytes!({}), brotli: {}, gzip: {} }},",
+        literal(&Path::new("/").join(name)),
+        literal(file),
         packed(".br"),
         packed(".gz"),
     );
+}
+
+/// The path as a text of Rust.
+fn literal(path: &Path) -> String {
+    format!("{:?}", path.to_string_lossy())
 }

@@ -141,10 +141,11 @@ pub fn router(app: &App) -> Router {
         .route("/gateway/{provider}/{*path}", any(gateway::gateway))
         .route("/gateway/{provider}/", any(gateway::gateway))
         .fallback(async move |method: Method, uri: Uri, headers: HeaderMap| {
-            pages.nothing_here(&method, uri.path(), &headers).unwrap_or_else(|| {
-                Problem::new("not_found", "There is nothing at this address. /docs lists what there is.")
-                    .into_response()
-            })
+            let nothing = "There is nothing at this address. /docs lists what there is.";
+            let problem = Problem::new("not_found", nothing).into_response();
+            let Some(mut page) = pages.nothing_here(&method, uri.path(), &headers) else { return problem };
+            *page.status_mut() = problem.status();
+            page
         })
         .method_not_allowed_fallback(|| async {
             Problem::new(

@@ -9,7 +9,7 @@ use axum::Router;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use http::header::{ACCEPT, CONTENT_SECURITY_POLICY, X_FRAME_OPTIONS};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method};
 use keyfold::auth::issuer::Issuer;
 use keyfold::provider::BaseAddress;
 
@@ -67,33 +67,25 @@ impl Pages {
             let page = move || if view == CALLBACK { pages.page_in_frame() } else { pages.page() };
             router = router.route(view, get(async move || page()));
         }
-        for path in self.files.paths() {
-            let pages = Arc::clone(self);
-            router =
-                router.route(path, get(async move |headers: HeaderMap| pages.files.send(path, &headers)));
+        for (path, file) in self.files.iter() {
+            let file = file.clone();
+            router = router.route(path, get(async move |headers: HeaderMap| file.send(&headers)));
         }
         router
     }
 
-    /// What a browser is shown that was led to an address where nothing is; `None` for programs.
+    /// The page for a browser that was led to an address where nothing is; `None` for programs.
     pub(crate) fn nothing_here(&self, method: &Method, path: &str, headers: &HeaderMap) -> Option<Response> {
+        let wants_html = |kinds: &HeaderValue| kinds.to_str().is_ok_and(|kinds| kinds.contains("text/html"));
         let navigates = (method == Method::GET || method == Method::HEAD)
-            && headers
-                .get_all(ACCEPT)
-                .iter()
-                .any(|kinds| kinds.to_str().is_ok_and(|kinds| kinds.contains("text/html")))
+            && headers.get_all(ACCEPT).iter().any(wants_html)
             && !OF_PROGRAMS.iter().any(|begin| path.starts_with(begin));
-        if !navigates || !self.files.has_page() {
-            return None;
-        }
-        let mut response = self.page();
-        *response.status_mut() = StatusCode::NOT_FOUND;
-        Some(response)
+        (navigates && self.files.page().is_some()).then(|| self.page())
     }
 
     fn page_in_frame(&self) -> Response {
         let mut response = self.page();
-        if let (Some(policy), true) = (&self.policy_in_frame, self.files.has_page()) {
+        if let (Some(policy), true) = (&self.policy_in_frame, self.files.page().is_some()) {
             response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy.clone());
             response.headers_mut().insert(X_FRAME_OPTIONS, HeaderValue::from_static("SAMEORIGIN"));
         }

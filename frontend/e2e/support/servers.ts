@@ -1,5 +1,6 @@
 // The real program with the real page, and everything around it.
 import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { createInterface } from 'node:readline';
@@ -36,8 +37,7 @@ export async function startProduction(variables: Record<string, string> = {}): P
     HOST: '127.0.0.1',
     PORT: String(port),
     DATABASE_URL: database.url,
-    // Test data.
-    KEYFOLD_MASTER_KEY: '000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f',
+    KEYFOLD_MASTER_KEY: randomBytes(32).toString('base64'),
     KEYFOLD_AUTH_ISSUER: issuer.url,
     KEYFOLD_AUTH_AUDIENCE: AUDIENCE,
     KEYFOLD_AUTH_CLIENT_ID: CLIENT_ID,

@@ -1,7 +1,16 @@
 // What every test in a browser has: a Keyfold of its own, and a look at what must hold everywhere.
 import { AxeBuilder } from '@axe-core/playwright';
 import { type BrowserContext, test as base, expect, type Page } from '@playwright/test';
-import { type Keyfold, type Production, type Standin, startKeyfold, startProduction, startStandin } from './servers';
+import {
+  type Keyfold,
+  type Production,
+  type Standin,
+  startKeyfold,
+  startProduction,
+  startStandin,
+} from './servers';
+
+import { Watch } from './watch';
 
 export { expect };
 
@@ -24,29 +33,22 @@ interface Fixtures {
   watched: Watch;
 }
 
-/** What nobody may find in a browser. */
-interface Watch {
-  /** Keys that were typed: none of them may stay anywhere. */
-  secrets: string[];
-  watch: (context: BrowserContext) => void;
-  check: () => Promise<void>;
-}
-
 export const test = base.extend<Fixtures>({
   allowedHosts: [[], { option: true }],
   expectedInConsole: [[], { option: true }],
-  // biome-ignore lint/correctness/noEmptyPattern: Playwright asks for it
-  local: async ({}, use) => {
+  local: async ({ watched }, use) => {
     const standin = await startStandin();
     const keyfold = await startKeyfold({ ...standin.providers });
     await use({ keyfold, standin });
+    await watched.check();
     await keyfold.stop();
     await standin.stop();
   },
-  // biome-ignore lint/correctness/noEmptyPattern: Playwright asks for it
-  production: async ({}, use) => {
+  production: async ({ watched }, use) => {
     const production = await startProduction();
+    watched.issuer = production.issuer.url;
     await use(production);
+    await watched.check();
     await production.stop();
   },
   anotherBrowser: async ({ browser, watched }, use) => {
@@ -54,72 +56,30 @@ export const test = base.extend<Fixtures>({
     await use(async () => {
       const context = await browser.newContext();
       opened.push(context);
-      watched.watch(context);
+      watched.over(context);
       return context.newPage();
     });
     await Promise.all(opened.map((context) => context.close()));
   },
   watched: [
     async ({ context, allowedHosts, expectedInConsole }, use) => {
-      const watch = watchOver(allowedHosts, expectedInConsole);
-      watch.watch(context);
+      const watch = new Watch(allowedHosts, expectedInConsole);
+      watch.over(context);
       await use(watch);
-      await watch.check();
     },
     { auto: true },
   ],
 });
 
-function watchOver(allowedHosts: string[], expectedInConsole: RegExp[]): Watch {
-  const contexts: BrowserContext[] = [];
-  const secrets: string[] = [];
-  const faults: string[] = [];
-  const isExpected = (text: string) => expectedInConsole.some((pattern) => pattern.test(text));
-  return {
-    secrets,
-    watch: (context) => {
-      contexts.push(context);
-      context.on('console', (message) => {
-        const text = message.text();
-        if (['error', 'warning'].includes(message.type()) && !isExpected(text)) faults.push(`console: ${text}`);
-      });
-      context.on('weberror', (error) => faults.push(`script: ${error.error().message}`));
-      context.on('request', (request) => {
-        const url = new URL(request.url());
-        const isLocal = ['127.0.0.1', 'localhost', ''].includes(url.hostname);
-        if (!isLocal && !allowedHosts.includes(url.hostname)) faults.push(`request to ${url.hostname}`);
-        if (secrets.some((secret) => url.href.includes(secret))) faults.push(`a key in ${url.pathname}`);
-      });
-    },
-    check: async () => {
-      const pages = contexts.flatMap((context) => context.pages()).filter((page) => page.url().startsWith('http'));
-      for (const page of pages) {
-        const kept = await everythingKept(page);
-        for (const secret of secrets) if (kept.includes(secret)) faults.push(`a key is kept at ${page.url()}`);
-      }
-      expect(faults).toEqual([]);
-    },
-  };
-}
-
-/** All that the browser keeps, and what stands in the page. */
-async function everythingKept(page: Page): Promise<string> {
-  const cookies = JSON.stringify(await page.context().cookies());
-  const inPage = await page.evaluate(async () => {
-    const { copilotkit_api_key: _, ...local } = { ...localStorage };
-    const databases = await indexedDB.databases();
-    const fields = [...document.querySelectorAll('input, textarea')].map((field) => (field as HTMLInputElement).value);
-    return JSON.stringify([local, { ...sessionStorage }, databases, fields, document.documentElement.outerHTML]);
-  });
-  return cookies + inPage + page.url();
-}
-
 /** No violation that axe knows of, in light and dark. */
 export async function expectAccessible(page: Page) {
+  await expect(page.getByRole('heading', { level: 1 })).toBeVisible();
   for (const colorScheme of ['light', 'dark'] as const) {
     await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
     const { violations } = await new AxeBuilder({ page }).analyze();
-    const told = violations.map(({ id, nodes }) => `${colorScheme}: ${id}: ${nodes.map((node) => node.html).join(' | ')}`);
+    const told = violations.map(
+      ({ id, nodes }) => `${colorScheme}: ${id}: ${nodes.map((node) => node.html).join(' | ')}`,
+    );
     expect(told).toEqual([]);
   }
 }
@@ -129,7 +89,12 @@ export async function signIn(page: Page, { keyfold }: Production, user: string) 
   await page.goto(keyfold.url);
   await page.getByRole('button', { name: /Continue with/ }).click();
   await enterAtIssuer(page, user);
-  await page.waitForURL(`${keyfold.url}/**`);
+  await expectSignedIn(page);
+}
+
+/** Waits until the page knows the person: after signing in, and after each new start of the page. */
+export async function expectSignedIn(page: Page) {
+  await expect(page.getByRole('button', { name: 'Sign out' })).toBeVisible();
 }
 
 /** Fills the OpenID provider's own forms: who, and that the page may know. */

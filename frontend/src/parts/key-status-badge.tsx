@@ -22,3 +22,8 @@ export function KeyStatusBadge({ status }: { status: string }) {
 export function knownStatus(status: string): KeyStatus {
   return status in TONES ? (status as KeyStatus) : 'unverified';
 }
+
+/** Whether calls with it may work. */
+export function isUsable({ status }: { status: string }): boolean {
+  return status !== 'rejected' && status !== 'unreadable';
+}

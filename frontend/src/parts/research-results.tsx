@@ -59,9 +59,11 @@ export function ResearchResults({ research }: { research: Research }) {
   }
   return (
     <div className="space-y-3">
-      <p role="status" className="text-ink-soft text-sm">
-        {results.length === 0 ? texts.results.none : texts.results.found(results.length)}
-      </p>
+      <div role="status">
+        <h2 className="font-semibold">
+          {results.length === 0 ? texts.results.none : texts.results.found(results.length)}
+        </h2>
+      </div>
       <ul className="space-y-3">
         {results.map((result, place) => (
           // biome-ignore lint/suspicious/noArrayIndexKey: two results may have one address, and none moves

@@ -7,7 +7,7 @@ export function SetupInstructions({ provider, isOpen = false }: { provider: Prov
   const { setup_instructions: steps, name } = provider;
   if (steps.length === 0) return null;
   return (
-    <details open={isOpen} className="group text-sm">
+    <details open={isOpen} className="group text-sm open:basis-full">
       <summary className="inline-flex cursor-pointer list-none items-center gap-1 rounded text-ink-soft hover:text-ink [&::-webkit-details-marker]:hidden">
         <ChevronRight
           aria-hidden="true"

@@ -34,15 +34,17 @@ const IDLE: Progress = { state: 'idle', request: null, text: '', model: null, us
 /** One streamed generation at a time. It is stopped when the view goes. */
 export function useGeneration(): Generation {
   const client = useClient();
-  const { begin, stop, over } = useOneCall();
+  const { begin, stop: end, over } = useOneCall();
   const [progress, setProgress] = useState(IDLE);
 
   const start = useCallback(
     async (request: GenerateRequest) => {
       const signal = begin();
-      /** What belongs to a call that another one has followed changes nothing. */
+      /** What still comes of a call that was stopped, or that another one has followed, changes nothing. */
       const change = (part: (before: Progress) => Partial<Progress>) =>
-        setProgress((before) => (before.request === request ? { ...before, ...part(before) } : before));
+        setProgress((before) =>
+          before.request === request && before.state === 'running' ? { ...before, ...part(before) } : before,
+        );
       setProgress({ ...IDLE, state: 'running', request });
       try {
         for await (const event of client.generateStream(request, { signal })) {
@@ -50,23 +52,32 @@ export function useGeneration(): Generation {
           else change(() => ({ state: 'done', model: event.model, usage: event.usage }));
         }
       } catch (error) {
-        change(() => (signal.aborted ? { state: 'stopped' } : { state: 'failed', error }));
+        change(() => ({ state: 'failed', error }));
       }
       over();
     },
     [client, begin, over],
   );
+  const stop = useCallback(() => {
+    end();
+    setProgress((before) => (before.state === 'running' ? { ...before, state: 'stopped' } : before));
+  }, [end]);
   return { ...progress, start, stop };
 }
 
 /** The text as it comes, and how it ended. Nothing before the first start. */
 export function StreamedAnswer({ generation }: { generation: Generation }) {
   const { state, text, request, error, start, stop } = generation;
-  const section = useFocusKept(state);
+  const section = useKeptInSight(state);
   if (!request) return null;
   const isRunning = state === 'running';
   return (
-    <Card ref={section} tabIndex={-1} aria-label={texts.results.answer} className="space-y-3 outline-none">
+    <Card
+      ref={section}
+      tabIndex={-1}
+      aria-label={texts.results.answer}
+      className="scroll-mb-24 space-y-3 outline-none"
+    >
       <div className="flex min-h-8 items-center justify-between gap-2">
         <h2 className="font-semibold">{texts.results.answer}</h2>
         {isRunning && (
@@ -122,13 +133,18 @@ function isWorthRepeating(error: unknown): boolean {
   return status === null || ![400, 401, 403, 404, 413, 422].includes(status);
 }
 
-/** The stop button goes when there is nothing to stop; who stood on it goes on from the answer. */
-function useFocusKept(state: Progress['state']) {
+/**
+ * What begins below the screen is brought onto it. The stop button goes when there is nothing to stop; who stood on it
+ * goes on from the answer.
+ */
+function useKeptInSight(state: Progress['state']) {
   const section = useRef<HTMLElement>(null);
   const before = useRef(state);
   useLayoutEffect(() => {
+    const hasBegun = before.current === 'idle' && state === 'running';
     const hasEnded = before.current === 'running' && state !== 'running';
     before.current = state;
+    if (hasBegun) section.current?.scrollIntoView?.({ block: 'nearest' });
     if (hasEnded && document.activeElement === document.body) section.current?.focus({ preventScroll: true });
   }, [state]);
   return section;

@@ -56,13 +56,22 @@ async function takeAnswer(manager: UserManager): Promise<Started> {
     await manager.clearStaleState();
     return { is: 'ready', user, failure: null };
   } catch (failure) {
-    localStorage.removeItem(WAS_HERE);
-    // What `prompt: none` answers when the person is not signed in there: no failure.
-    const isSignedOut = failure instanceof ErrorResponse && failure.error === 'login_required';
-    const wanted = failure instanceof ErrorResponse ? ownPath(failure.state) : '/';
-    window.history.replaceState(null, '', wanted);
-    return { is: 'ready', user: null, failure: isSignedOut ? null : failure };
+    if (failure instanceof ErrorResponse) return refused(failure);
+    window.history.replaceState(null, '', '/');
+    // An answer that was taken before, as after a reload at the wrong moment. The issuer still knows.
+    const wasTaken = failure instanceof Error && failure.message.startsWith('No matching state');
+    return wasTaken ? start(manager) : { is: 'ready', user: null, failure };
   }
+}
+
+function refused(failure: ErrorResponse): Started {
+  localStorage.removeItem(WAS_HERE);
+  window.history.replaceState(null, '', ownPath(failure.state));
+  // What `prompt: none` answers when the person is not signed in there: no failure.
+  const isSignedOut = ['login_required', 'interaction_required', 'consent_required'].includes(
+    failure.error ?? '',
+  );
+  return { is: 'ready', user: null, failure: isSignedOut ? null : failure };
 }
 
 /** The access token if Keyfold can check it (a JWT), else the ID token. */

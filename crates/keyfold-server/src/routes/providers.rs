@@ -20,6 +20,7 @@ pub(crate) struct ProviderList {
 }
 
 #[derive(Serialize, ToSchema)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a field of the answer")]
 pub(crate) struct ProviderView {
     id: String,
     name: String,

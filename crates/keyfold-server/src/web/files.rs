@@ -43,7 +43,14 @@ impl PageFile {
 /// All files by their paths.
 pub(super) struct Files {
     page: Option<&'static str>,
-    files: BTreeMap<&'static str, (PageFile, String)>,
+    files: BTreeMap<&'static str, ReadyFile>,
+}
+
+/// A file with what a browser knows it by.
+#[derive(Clone)]
+pub(super) struct ReadyFile {
+    file: PageFile,
+    hash: String,
 }
 
 impl Files {
@@ -56,7 +63,7 @@ impl Files {
                 continue;
             }
             let hash = BASE64URL_NOPAD.encode(&digest(&SHA256, file.plain).as_ref()[..16]);
-            by_path.insert(file.path, (file, hash));
+            by_path.insert(file.path, ReadyFile { file, hash });
         }
         Self { page, files: by_path }
     }
@@ -66,17 +73,16 @@ impl Files {
         self.page
     }
 
-    pub(super) fn has_page(&self) -> bool {
-        self.page.is_some()
+    /// All but the page, with their paths.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&'static str, &ReadyFile)> {
+        self.files.iter().map(|(path, file)| (*path, file))
     }
+}
 
-    pub(super) fn paths(&self) -> impl Iterator<Item = &'static str> {
-        self.files.keys().copied()
-    }
-
-    /// The file at this path, or that the browser's own is still right.
-    pub(super) fn send(&self, path: &str, headers: &HeaderMap) -> Response {
-        let Some((file, hash)) = self.files.get(path) else { return StatusCode::NOT_FOUND.into_response() };
+impl ReadyFile {
+    /// The file, or that the browser's own is still right.
+    pub(super) fn send(&self, headers: &HeaderMap) -> Response {
+        let Self { file, hash } = self;
         let (coding, bytes) = best(file, headers);
         let etag = match coding {
             None => format!("\"{hash}\""),
@@ -90,7 +96,7 @@ impl Files {
         if is_known(&etag, headers) {
             return (StatusCode::NOT_MODIFIED, answer).into_response();
         }
-        answer.insert(CONTENT_TYPE, HeaderValue::from_static(kind(path)));
+        answer.insert(CONTENT_TYPE, HeaderValue::from_static(kind(file.path)));
         if let Some(coding) = coding {
             answer.insert(CONTENT_ENCODING, HeaderValue::from_static(coding));
         }

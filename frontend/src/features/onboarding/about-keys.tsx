@@ -1,4 +1,4 @@
-import { Coins, KeyRound, ShieldCheck } from 'lucide-react';
+import { ChevronDown, CircleQuestionMark, Coins, KeyRound, ShieldCheck } from 'lucide-react';
 import type { ReactNode } from 'react';
 import { useConfig } from '@/session/config-context';
 import { texts } from '@/texts';
@@ -8,7 +8,30 @@ const { about } = texts.onboarding;
 /** What a newcomer asks before pasting a secret into a page. */
 export function AboutKeys() {
   return (
-    <aside aria-label={about.label} className="grid content-start gap-5 sm:grid-cols-3 lg:grid-cols-1">
+    <>
+      <details className="group rounded-2xl border border-line bg-surface px-4 py-3 lg:hidden">
+        <summary className="flex cursor-pointer list-none items-center gap-2 font-medium text-sm [&::-webkit-details-marker]:hidden">
+          <CircleQuestionMark aria-hidden="true" className="size-4 shrink-0 text-brand" />
+          {about.summary}
+          <ChevronDown
+            aria-hidden="true"
+            className="ml-auto size-4 shrink-0 transition-transform group-open:rotate-180"
+          />
+        </summary>
+        <div className="mt-4 pb-1">
+          <Answers />
+        </div>
+      </details>
+      <aside aria-label={about.label} className="order-last hidden lg:block">
+        <Answers />
+      </aside>
+    </>
+  );
+}
+
+function Answers() {
+  return (
+    <div className="grid content-start gap-5 sm:grid-cols-3 lg:grid-cols-1">
       <Answer icon={<KeyRound aria-hidden="true" className="size-4" />} title={about.what.title}>
         {about.what.text}
       </Answer>
@@ -18,7 +41,7 @@ export function AboutKeys() {
       <Answer icon={<ShieldCheck aria-hidden="true" className="size-4" />} title={about.safety.title}>
         <Safety />
       </Answer>
-    </aside>
+    </div>
   );
 }
 
@@ -60,5 +83,5 @@ function Safety() {
 }
 
 export function FileName({ path }: { path: string }) {
-  return <code className="break-all font-mono text-[0.85em] text-ink">{path}</code>;
+  return <code className="inline-block max-w-full break-words font-mono text-[0.85em] text-ink">{path}</code>;
 }

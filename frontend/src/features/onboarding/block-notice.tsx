@@ -21,7 +21,7 @@ export function BlockNotice({ block, onDismiss }: { block: SortedBlock; onDismis
           <li key={name}>
             <Name>{name}</Name> {words.went} {provider.name}.
             {passedOver.length > 0 && ` ${words.passedOver(passedOver)}`}
-            {isExposed && ` ${words.exposed(name)}`}
+            {isExposed && ` ${words.exposed}`}
           </li>
         ))}
         <Rest label={words.empty} names={empty} />

@@ -1,7 +1,7 @@
 import type { KeyList, Provider } from '@keyfold/client';
 import { Activity, ArrowRight, KeyRound, Sparkles } from 'lucide-react';
 import type { ReactNode } from 'react';
-import { KeyStatusBadge } from '@/parts/key-status-badge';
+import { isUsable, KeyStatusBadge } from '@/parts/key-status-badge';
 import { ProviderMark } from '@/parts/provider-mark';
 import { useConfig } from '@/session/config-context';
 import { Link } from '@/shared/navigation';
@@ -24,7 +24,7 @@ export function Done({ isOver, providers, keys }: Props) {
   const finishing = useWork(() => finish(null));
   const resetting = useWork(reset);
   return (
-    <div className="max-w-3xl space-y-8">
+    <div className="space-y-8">
       {!isOver && (
         <Notice
           action={
@@ -46,7 +46,7 @@ export function Done({ isOver, providers, keys }: Props) {
         </div>
         <Card className="!py-1">
           <ul className="divide-y divide-line">
-            {keys.keys.map(({ provider: id, status, masked }) => {
+            {keys.keys.filter(isUsable).map(({ provider: id, status, masked }) => {
               const provider = providers.find((one) => one.id === id);
               return (
                 <li key={id} className="flex items-center gap-3 py-3">

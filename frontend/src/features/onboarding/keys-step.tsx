@@ -1,8 +1,11 @@
-import type { Key, KeyList, Provider } from '@keyfold/client';
+import type { KeyList, Provider } from '@keyfold/client';
+import { ClipboardPaste } from 'lucide-react';
 import { type FormEvent, useEffect, useRef, useState } from 'react';
 import type { SortedBlock } from '@/parts/env-block';
 import { type SaveResult, useKeyActions } from '@/parts/key-actions';
 import { type Outcome, outcomeOfError, outcomeOfSaved, outcomeOfVerdict } from '@/parts/key-outcome';
+import { isUsable } from '@/parts/key-status-badge';
+import { classes } from '@/shared/classes';
 import { Button } from '@/shared/ui/button';
 import { Notice } from '@/shared/ui/notice';
 import { ProblemNotice } from '@/shared/ui/problem-notice';
@@ -21,11 +24,12 @@ type Props = {
   keys: KeyList;
   drafts: Drafts;
   change: (change: Change) => void;
-  onDone: (saved: readonly SaveResult[]) => void;
+  onSaved: (results: readonly SaveResult[]) => void;
+  onDone: () => void;
 };
 
 /** Every provider has a card; one button saves all that are filled. */
-export function KeysStep({ providers, keys, drafts, change, onDone }: Props) {
+export function KeysStep({ providers, keys, drafts, change, onSaved, onDone }: Props) {
   const [block, setBlock] = useState<SortedBlock | null>(null);
   const [isMoreShown, setMoreShown] = useState(false);
   const [failures, setFailures] = useState<{ failed: number; saved: number } | null>(null);
@@ -44,7 +48,8 @@ export function KeysStep({ providers, keys, drafts, change, onDone }: Props) {
   });
 
   const stored = new Map(keys.keys.map((key) => [key.provider, key]));
-  const lacking = providers.filter(({ id, required }) => required && !isUsable(stored.get(id)));
+  const hasUsable = (id: string) => keys.keys.some((key) => key.provider === id && isUsable(key));
+  const lacking = providers.filter(({ id, required }) => required && !hasUsable(id));
 
   const comeOut = (provider: Provider, key: string, outcome: Outcome, isSaved: boolean) =>
     change({ type: 'came-out', provider: provider.id, key, outcome, isSaved });
@@ -76,8 +81,10 @@ export function KeysStep({ providers, keys, drafts, change, onDone }: Props) {
 
   const saving = useWork(async () => {
     setFailures(null);
+    setBlock(null);
     const results = await saveFilled();
     const saved = results.filter((result) => 'saved' in result);
+    onSaved(saved);
     const failed = results.find((result) => 'error' in result);
     if (failed) {
       setFailures({ failed: results.length - saved.length, saved: saved.length });
@@ -91,7 +98,7 @@ export function KeysStep({ providers, keys, drafts, change, onDone }: Props) {
       return;
     }
     await completeStep(1);
-    onDone(saved);
+    onDone();
   });
 
   const submit = (event: FormEvent) => {
@@ -144,13 +151,17 @@ export function KeysStep({ providers, keys, drafts, change, onDone }: Props) {
   const optional = providers.filter((provider) => !provider.required && isFirstChoice(provider));
 
   return (
-    <div className="grid gap-8 lg:grid-cols-[minmax(0,1fr)_17rem]">
+    <div className="grid gap-6 lg:grid-cols-[minmax(0,1fr)_17rem] lg:gap-8">
+      <AboutKeys />
       <form
         onSubmit={submit}
         noValidate
         className="min-w-0 space-y-6 [&_button]:scroll-mb-44 [&_input]:scroll-mb-44"
       >
-        <p className="text-ink-soft text-sm">{words.blockHint}</p>
+        <p className="flex items-start gap-2 text-ink-soft text-sm">
+          <ClipboardPaste aria-hidden="true" className="mt-0.5 size-4 shrink-0 text-brand" />
+          {words.blockHint}
+        </p>
         {failures && (
           <Notice tone="bad" live>
             {words.notAllSaved(failures.failed, failures.saved)}
@@ -178,7 +189,7 @@ export function KeysStep({ providers, keys, drafts, change, onDone }: Props) {
               {isMoreShown ? words.less : words.more(others.length)}
             </Button>
           )}
-          {isMoreShown && others.map(card)}
+          {isMoreShown && <div className="grid gap-3 sm:grid-cols-2">{others.map(card)}</div>}
         </section>
         <ProblemNotice error={saving.error} />
         <SaveBar
@@ -187,7 +198,6 @@ export function KeysStep({ providers, keys, drafts, change, onDone }: Props) {
           lacking={lacking.filter((provider) => !filled.includes(provider))}
         />
       </form>
-      <AboutKeys />
     </div>
   );
 }
@@ -197,17 +207,13 @@ function isProminent({ required, researches }: Provider): boolean {
   return required || researches;
 }
 
-function isUsable(key: Key | undefined): boolean {
-  return key !== undefined && key.status !== 'rejected' && key.status !== 'unreadable';
-}
-
 function neededOutcome({ name }: Provider): Outcome {
   return { tone: 'warn', title: words.needed(name), lines: [words.neededHow] };
 }
 
 type BarProps = { isSaving: boolean; count: number; lacking: readonly Provider[] };
 
-/** Always in reach, however many cards there are. */
+/** In reach while there is something to save, however many cards there are. */
 function SaveBar({ isSaving, count, lacking }: BarProps) {
   const say =
     count > 0
@@ -216,7 +222,12 @@ function SaveBar({ isSaving, count, lacking }: BarProps) {
         ? words.stillNeeded(lacking.map(({ name }) => name))
         : words.allSaved;
   return (
-    <div className="sticky bottom-16 z-[5] flex flex-wrap items-center justify-between gap-x-4 gap-y-2 rounded-2xl border border-line bg-surface p-3 pl-4 shadow-lg md:bottom-4">
+    <div
+      className={classes(
+        'flex flex-wrap items-center justify-between gap-x-4 gap-y-2 rounded-2xl border border-line bg-surface p-3 sm:pl-4',
+        count > 0 && 'sticky bottom-16 z-[5] shadow-lg md:bottom-4',
+      )}
+    >
       <p className="text-ink-soft text-sm">{say}</p>
       <Button type="submit" kind="primary" busy={isSaving} className="grow sm:grow-0">
         {count > 0 || lacking.length > 0 ? words.save : words.goOn}

@@ -58,9 +58,14 @@ function Wizard({ progress, providers, keys }: Loaded) {
   const kind = number === null ? 'done' : kindOf(preset, number, total);
   const step = progress.steps.find((one) => one.step_number === number);
   const isOptional = number !== null && optional.includes(number);
-  const isDone = (done: number, results: readonly SaveResult[] = []) => {
-    setSaved(results);
-    return moveOn(done);
+  const keepSaved = (results: readonly SaveResult[]) =>
+    setSaved((before) => [
+      ...before.filter(({ provider }) => !results.some((result) => result.provider === provider)),
+      ...results,
+    ]);
+  const goOn = (done: number) => {
+    setSaved([]);
+    moveOn(done);
   };
   return (
     <>
@@ -75,7 +80,8 @@ function Wizard({ progress, providers, keys }: Loaded) {
               keys={keys}
               drafts={drafts}
               change={change}
-              onDone={(results) => isDone(1, results)}
+              onSaved={keepSaved}
+              onDone={() => moveOn(1)}
             />
           )}
           {kind === 'host' && step && (
@@ -83,7 +89,7 @@ function Wizard({ progress, providers, keys }: Loaded) {
               key={number}
               step={step}
               isOptional={isOptional}
-              onDone={() => isDone(step.step_number)}
+              onDone={() => goOn(step.step_number)}
             />
           )}
           {kind === 'try' && step && (
@@ -92,7 +98,7 @@ function Wizard({ progress, providers, keys }: Loaded) {
               isOwnStep={step.step_number < total}
               providers={providers}
               keys={keys}
-              onDone={() => isDone(step.step_number)}
+              onDone={() => goOn(step.step_number)}
             />
           )}
           {kind === 'done' && <Done isOver={isOver} providers={providers} keys={keys} />}

@@ -3,7 +3,7 @@ import { type Ref, useId } from 'react';
 import type { SortedBlock } from '@/parts/env-block';
 import { KeyField } from '@/parts/key-field';
 import { OutcomeNotice } from '@/parts/key-outcome';
-import { KeyStatusBadge } from '@/parts/key-status-badge';
+import { isUsable, KeyStatusBadge } from '@/parts/key-status-badge';
 import { ProviderMark } from '@/parts/provider-mark';
 import { SetupInstructions } from '@/parts/setup-instructions';
 import { classes } from '@/shared/classes';
@@ -37,13 +37,15 @@ type Props = {
 /** A provider: what it is for, the key that is there, or the field for one. */
 export function ProviderCard({ provider, providers, stored, draft, isProminent, actions, fieldRef }: Props) {
   const titleId = useId();
-  const isBroken = stored?.status === 'rejected' || stored?.status === 'unreadable';
+  const isBroken = stored !== undefined && !isUsable(stored);
   const isOptionalOpen = draft.isOpen || isFilled(draft) || draft.work !== null;
   const isFieldShown = stored ? isOptionalOpen || isBroken : isOptionalOpen || isProminent;
+  const outcome = draft.outcome && <OutcomeNotice outcome={draft.outcome} />;
   return (
     <section
       aria-labelledby={titleId}
       className={classes(
+        isFieldShown && !isProminent && 'sm:col-span-2',
         'rounded-2xl border border-line bg-surface',
         isFieldShown || isProminent ? 'p-4 sm:p-5' : 'p-3 sm:px-4',
       )}
@@ -83,6 +85,7 @@ export function ProviderCard({ provider, providers, stored, draft, isProminent, 
             onMove={actions.move}
             isInvalid={draft.outcome?.tone === 'bad'}
           />
+          {outcome}
           <div className="flex flex-wrap items-center gap-2">
             <Button
               size="small"
@@ -99,22 +102,23 @@ export function ProviderCard({ provider, providers, stored, draft, isProminent, 
                 <ForProvider provider={provider} />
               </Button>
             )}
+            <SetupInstructions provider={provider} />
           </div>
-          <SetupInstructions provider={provider} />
         </div>
       )}
-      {draft.outcome && (
-        <div className="mt-3">
-          <OutcomeNotice outcome={draft.outcome} />
-        </div>
-      )}
+      {!isFieldShown && outcome && <div className="mt-3">{outcome}</div>}
     </section>
   );
 }
 
 /** Many buttons say the same: those who hear them hear of which provider. */
 function ForProvider({ provider }: { provider: Provider }) {
-  return <span className="sr-only">{words.forProvider(provider.name)}</span>;
+  return (
+    <>
+      {' '}
+      <span className="sr-only">{words.forProvider(provider.name)}</span>
+    </>
+  );
 }
 
 function StoredKey({ stored: { masked, files = [] } }: { stored: Key }) {

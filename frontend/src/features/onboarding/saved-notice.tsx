@@ -1,6 +1,6 @@
 import type { Provider } from '@keyfold/client';
 import type { SaveResult } from '@/parts/key-actions';
-import { outcomeOfSaved } from '@/parts/key-outcome';
+import { type Outcome, outcomeOfSaved } from '@/parts/key-outcome';
 import { Notice } from '@/shared/ui/notice';
 import { texts } from '@/texts';
 
@@ -17,9 +17,10 @@ export function SavedNotice({
   );
   if (outcomes.length === 0) return null;
   const nameOf = (id: string) => providers.find((provider) => provider.id === id)?.name ?? id;
-  const isWarning = outcomes.some(({ tone }) => tone !== 'good');
+  const has = (wanted: Outcome['tone'][]) => outcomes.some(({ tone }) => wanted.includes(tone));
+  const tone = has(['warn', 'bad']) ? 'warn' : has(['info']) ? 'info' : 'good';
   return (
-    <Notice tone={isWarning ? 'warn' : 'good'} live title={texts.onboarding.saved.title(outcomes.length)}>
+    <Notice tone={tone} live title={texts.onboarding.saved.title(outcomes.length)}>
       <ul className="space-y-1">
         {outcomes.map(({ id, title, lines }) => (
           <li key={id}>

@@ -1,5 +1,6 @@
 import type { KeyList, Provider } from '@keyfold/client';
 import { type FormEvent, useState } from 'react';
+import { isUsable } from '@/parts/key-status-badge';
 import { ResearchResults, useResearch } from '@/parts/research-results';
 import { StreamedAnswer, useGeneration } from '@/parts/streamed-answer';
 import { Link } from '@/shared/navigation';
@@ -61,10 +62,6 @@ export function TryStep({ number, isOwnStep, providers, keys, onDone }: Props) {
       </div>
     </div>
   );
-}
-
-function isUsable({ status }: KeyList['keys'][number]): boolean {
-  return status !== 'unreadable' && status !== 'rejected';
 }
 
 function Generate({ generators, onTried }: { generators: readonly Provider[]; onTried: () => void }) {

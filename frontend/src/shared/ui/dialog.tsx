@@ -16,8 +16,8 @@ export function Dialog({ open, onOpenChange, title, description, children, actio
   return (
     <Base.Root open={open} onOpenChange={onOpenChange}>
       <Base.Portal>
-        <Base.Backdrop className="fixed inset-0 bg-black/50" />
-        <Base.Popup className="fixed inset-x-4 bottom-4 mx-auto max-h-[85dvh] max-w-lg overflow-y-auto rounded-2xl border border-line bg-surface p-5 shadow-xl sm:top-1/2 sm:bottom-auto sm:-translate-y-1/2 sm:p-6">
+        <Base.Backdrop className="fixed inset-0 z-20 bg-black/50" />
+        <Base.Popup className="fixed inset-x-4 bottom-4 z-20 mx-auto max-h-[85dvh] max-w-lg overflow-y-auto rounded-2xl border border-line bg-surface p-5 shadow-xl sm:top-1/2 sm:bottom-auto sm:-translate-y-1/2 sm:p-6">
           <Base.Title className="font-semibold text-lg">{title}</Base.Title>
           {description && (
             <Base.Description className="mt-2 text-ink-soft text-sm">{description}</Base.Description>

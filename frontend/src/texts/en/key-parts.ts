@@ -27,7 +27,7 @@ export const keyParts = {
   placeholder: 'Paste the key',
   reveal: (provider: string) => `Show the ${provider} key`,
   hide: (provider: string) => `Hide the ${provider} key`,
-  getKey: (provider: string) => `Get a ${provider} key`,
+  getKey: (provider: string) => `Get ${article(provider)} key`,
   opensElsewhere: 'opens another site',
   hint: (hint: string) => `A key ${hint}.`,
   alert: (provider: string, isUnreadable: boolean) =>
@@ -78,7 +78,7 @@ export const keyParts = {
       valid: 'Saved. It works.',
       limited: 'Saved. It works, but with limits.',
       rejected: 'Saved, but the provider refuses it.',
-      unverified: 'Saved. It could not be checked yet: that shows at the first call.',
+      unverified: 'Saved, but not checked. Whether it works shows at the first call.',
       unreadable: 'It could not be read after saving. Enter it again.',
       missing: 'It was not saved. Enter it again.',
     },

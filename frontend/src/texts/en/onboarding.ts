@@ -12,6 +12,7 @@ export const onboarding = {
   back: 'Back',
   about: {
     label: 'Good to know',
+    summary: 'What is a key, what does it cost, and who sees it?',
     what: {
       title: 'What is a key?',
       text: 'A long password that an AI provider makes for you. Calls that carry it count as yours.',
@@ -38,7 +39,7 @@ export const onboarding = {
     more: (count: number) => `${count} more providers`,
     less: 'Show fewer providers',
     add: 'Add key',
-    forProvider: (provider: string) => ` for ${provider}`,
+    forProvider: (provider: string) => `for ${provider}`,
     close: 'Close',
     replace: 'Replace',
     keep: 'Keep the old key',
@@ -61,8 +62,8 @@ export const onboarding = {
         : `${count === 1 ? 'One key' : `${count} keys`} found in what you pasted`,
     went: 'is now in the card of',
     passedOver: (names: string[]) => `Another value was in ${names.join(', ')}, and was not taken.`,
-    exposed: (name: string) =>
-      `${name} is a front-end variable: everybody who opens that page can read it. If it was ever published, make a new key.`,
+    exposed:
+      'It stood in a front-end variable, which everybody who opens that page can read. If it was ever published, make a new key.',
     empty: 'Without a key yet',
     unknown: 'Not recognised',
     dismiss: 'Dismiss',
