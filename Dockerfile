@@ -13,7 +13,7 @@ WORKDIR /src
 COPY clients/typescript clients/typescript
 COPY frontend frontend
 WORKDIR /src/frontend
-RUN npm ci --no-audit --no-fund && npm run build
+RUN npm ci --ignore-scripts --no-audit --no-fund && npm run build
 
 # Debian of the same version as the machine on which it is tested, since the libraries below come from here.
 FROM rust:1.95.0-slim-bookworm AS program
