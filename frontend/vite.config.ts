@@ -9,7 +9,14 @@ const { env } = process;
 export default defineConfig({
   plugins: [react(), tailwindcss()],
   resolve: {
-    alias: { '@': here('./src'), '@keyfold/client': here('../clients/typescript/src/index.ts') },
+    alias: {
+      '@': here('./src'),
+      '@keyfold/client': here('../clients/typescript/src/index.ts'),
+      // Parts of CopilotKit's packages that its chat does not use, and that would weigh twenty times as much as the page.
+      streamdown: here('./src/features/assistant/left-out/streamdown.tsx'),
+      'katex/dist/katex.min.css': here('./src/features/assistant/left-out/nothing.ts'),
+      '@copilotkit/web-inspector': here('./src/features/assistant/left-out/nothing.ts'),
+    },
   },
   // Two names of one thing; the first wins. Nothing else of the environment reaches the page.
   define: {

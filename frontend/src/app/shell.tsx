@@ -1,5 +1,6 @@
 import { Activity, CircleUser, KeyRound, ListChecks, Sparkles } from 'lucide-react';
 import { type ReactNode, useEffect, useRef } from 'react';
+import { Assistant } from '@/features/assistant/assistant';
 import { ConnectionNotice } from '@/parts/connection-notice';
 import { KeyAlerts } from '@/parts/key-alerts';
 import { useConfig } from '@/session/config-context';
@@ -51,6 +52,7 @@ export function Shell({ children }: { children: ReactNode }) {
         {children}
       </main>
       {user && <BottomNav />}
+      <Assistant />
     </div>
   );
 }
