@@ -8,7 +8,7 @@ SHELL := /bin/sh
 export CARGO_TARGET_DIR := $(CURDIR)/target
 
 CARGO := cargo
-CHECKS := check-format check-scripts check-imports check-lints check-docs check-dependencies
+CHECKS := check-format check-scripts check-imports check-deploy docs-site check-lints check-docs check-dependencies
 
 .PHONY: help
 help: ## List these targets
@@ -47,13 +47,21 @@ check-format:
 
 .PHONY: check-scripts
 check-scripts:
-	@for script in scripts/*.sh; do sh -n "$$script" || exit 1; done
+	@for script in scripts/*.sh deploy/*.sh; do sh -n "$$script" || exit 1; done
 	@bash -n .ci/run
-	@if command -v shellcheck >/dev/null; then shellcheck scripts/*.sh .ci/run; fi
+	@if command -v shellcheck >/dev/null; then shellcheck scripts/*.sh deploy/*.sh .ci/run; fi
 
 .PHONY: check-imports
 check-imports:
 	@scripts/check-imports.sh
+
+.PHONY: docs-site
+docs-site: ## Make the documentation's site: target/site
+	@scripts/docs-site.sh
+
+.PHONY: check-deploy
+check-deploy: ## Check the files with which Keyfold is deployed
+	@scripts/check-deploy.sh
 
 .PHONY: check-lints
 check-lints:

@@ -5,7 +5,7 @@
 //! own, against a `keyfold serve` of their own and the providers' stand-in. In them `http://127.0.0.1:8000` stands
 //! for wherever that Keyfold listens, and `YOUR_GEMINI_KEY` for a key that the stand-in takes for Gemini
 //! (`OTHER_GEMINI_KEY` for another one). Some documents are about production, so their Keyfold serves that, with a
-//! PostgreSQL and a token issuer of its own.
+//! PostgreSQL and a token issuer of its own; so it is for blocks that begin with ```` ```sh run production ````.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "it is a test")]
 
@@ -149,6 +149,14 @@ fn links_lead_somewhere() {
 }
 
 #[test]
+fn troubleshooting_says_whom_each_error_concerns() {
+    let text = read(&root().join("docs/troubleshooting.md"));
+    for (code, ..) in CODES {
+        assert!(text.contains(&format!("(errors.md#{code})")), "docs/troubleshooting.md lacks {code}");
+    }
+}
+
+#[test]
 fn variables_and_make_targets_exist() {
     let makefile = read(&root().join("Makefile"));
     let bench = read(&root().join("benches/gateway/src/settings.rs"));
@@ -225,25 +233,29 @@ async fn commands_work() {
     let mut documents_with_commands = 0;
     for document in documents() {
         let text = read(&document);
-        let blocks = runnable(&text);
-        if blocks.is_empty() {
-            continue;
-        }
-        documents_with_commands += 1;
-        let standin = Standin::start().await;
-        let mode = if PRODUCTION.iter().any(|name| document.ends_with(name)) {
-            production().await
-        } else {
-            vec![("DEBUG".to_owned(), "true".to_owned())]
-        };
-        let ran = tokio::task::spawn_blocking(move || {
-            let example = Example::start(&standin, mode);
-            for (line, block) in blocks {
-                example.run(&block, &format!("{}:{line}", document.display()));
+        let is_about_production = PRODUCTION.iter().any(|name| document.ends_with(name));
+        let (usual, marked) = (runnable(&text, "sh run"), runnable(&text, "sh run production"));
+        for (blocks, in_production) in [(usual, is_about_production), (marked, true)] {
+            if blocks.is_empty() {
+                continue;
             }
-        });
-        if let Err(error) = ran.await {
-            std::panic::resume_unwind(error.into_panic());
+            documents_with_commands += 1;
+            let standin = Standin::start().await;
+            let mode = if in_production {
+                production().await
+            } else {
+                vec![("DEBUG".to_owned(), "true".to_owned())]
+            };
+            let document = document.clone();
+            let ran = tokio::task::spawn_blocking(move || {
+                let example = Example::start(&standin, mode);
+                for (line, block) in blocks {
+                    example.run(&block, &format!("{}:{line}", document.display()));
+                }
+            });
+            if let Err(error) = ran.await {
+                std::panic::resume_unwind(error.into_panic());
+            }
         }
     }
     assert!(documents_with_commands > 0, "no runnable block was found");
@@ -362,12 +374,12 @@ fn path_with_keyfold() -> String {
     format!("{}:{path}", program.parent().unwrap().display())
 }
 
-/// The runnable blocks, each with its line.
-fn runnable(text: &str) -> Vec<(usize, String)> {
+/// The runnable blocks with this mark, each with its line.
+fn runnable(text: &str, mark: &str) -> Vec<(usize, String)> {
     let mut blocks = vec![];
     let mut lines = text.lines().enumerate();
     while let Some((number, line)) = lines.next() {
-        if line.trim() == "```sh run" {
+        if line.trim().strip_prefix("```") == Some(mark) {
             let block = lines.by_ref().map(|(_, line)| line).take_while(|line| line.trim() != "```");
             blocks.push((number + 1, block.collect::<Vec<_>>().join("\n")));
         }
