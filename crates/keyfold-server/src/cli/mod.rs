@@ -5,6 +5,7 @@ mod confirm;
 mod doctor;
 mod keys;
 mod master_key;
+mod migrate;
 mod reconcile;
 mod revoke;
 mod run;
@@ -62,6 +63,8 @@ enum Command {
     Users(users::Arguments),
     /// Make and look after the master key
     MasterKey(master_key::Arguments),
+    /// Bring keys in from elsewhere, or take them out again
+    Migrate(migrate::Arguments),
     /// Make, list or revoke tokens for other backend services
     Token(token::Arguments),
     /// Read, check or export the audit log
@@ -109,6 +112,7 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::run(start, &arguments),
         Command::Users(arguments) => users::users(start, &arguments),
         Command::MasterKey(arguments) => master_key::master_key(start, &arguments),
+        Command::Migrate(arguments) => migrate::migrate(start, arguments),
         Command::Token(arguments) => token::token(start, arguments),
         Command::Audit(arguments) => audit::audit(start, &arguments),
         Command::Openapi => print(&router::description().to_pretty_json()?),
