@@ -20,7 +20,7 @@ library='
     auth limit root_keys state_dir usage
     error
     settings
-    envelope preset storage
+    envelope preset scan storage
     provider requester
     clock dotenv figures mode recent secret security user
 '

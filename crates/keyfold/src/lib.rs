@@ -49,6 +49,7 @@ mod recent;
 pub mod recheck;
 pub mod requester;
 mod root_keys;
+pub mod scan;
 pub mod secret;
 pub mod security;
 pub mod service_tokens;

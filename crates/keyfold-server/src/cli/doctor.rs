@@ -260,10 +260,7 @@ fn unused_env_files(settings: &Settings, mode_origin: Origin, report: &mut Repor
 fn unused_variables(settings: &Settings, process: &Environment, report: &mut Report) {
     let providers = settings.registry.iter();
     let mut names: Vec<&str> = providers
-        .flat_map(|provider| {
-            let names = std::iter::once(&provider.variable).chain(&provider.also_exported_as);
-            names.chain(&provider.frontend_variable)
-        })
+        .flat_map(|provider| provider.variables())
         .map(String::as_str)
         .filter(|name| process.get(name).is_some())
         .collect();
