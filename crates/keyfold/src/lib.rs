@@ -34,6 +34,7 @@ pub mod auth;
 pub mod calls;
 pub mod clock;
 pub mod dotenv;
+pub mod env_import;
 pub mod envelope;
 mod error;
 pub mod figures;
