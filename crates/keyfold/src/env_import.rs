@@ -111,7 +111,11 @@ impl EnvImport {
             let (name, value) = (variable.name(), variable.value().unwrap_or_default().trim());
             let is_providers =
                 registry.iter().any(|provider| provider.variables().any(|known| known == name));
-            if is_providers || is_setting(name) {
+            if is_providers {
+                continue;
+            }
+            if is_setting(name) {
+                import.others += 1;
                 continue;
             }
             let is_bare = variable.value().is_none() || looks_like_a_key(registry, name);

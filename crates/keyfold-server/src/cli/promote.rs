@@ -88,8 +88,11 @@ async fn from(keyfold: &Keyfold, address: BaseAddress, options: &Arguments) -> R
             "Nothing was sent: the Keyfold at {shown} is not in production, so keys there are not kept per user."
         )));
     }
-    let count = records.len();
-    let question = format!("Send your {count} local keys, and your token, to {host} ({shown})?");
+    let what = match records.len() {
+        1 => "local key".to_owned(),
+        count => format!("{count} local keys"),
+    };
+    let question = format!("Send your {what}, and your token, to {host} ({shown})?");
     if !options.yes && !agreed(&question, "say --yes if that is the right address") {
         return Err(Failure::new("nothing was sent"));
     }

@@ -230,11 +230,11 @@ impl Report {
             print(&format!("note     {note}"))?;
         }
         print(&format!(
-            "{} files looked at: {} keys, {} .env files open to others, {} lines that use the environment",
-            self.files,
+            "keys: {}; .env files open to others: {}; lines that use the environment: {}; files looked at: {}",
             self.keys.len(),
             self.env_files.len(),
-            self.readings.len()
+            self.readings.len(),
+            self.files
         ))
     }
 

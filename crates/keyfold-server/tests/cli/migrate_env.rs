@@ -41,7 +41,7 @@ fn each_key_is_checked_and_saved_for_that_user_and_a_second_run_changes_nothing(
     for line in [
         format!("gemini        {:<10}GOOGLE_API_KEY (line 2)  saved: valid", masked(&google)),
         "STRIPE_SECRET_KEY (line 6) looks like a key".into(),
-        "1 other variables".into(),
+        "no keys, and were left alone: 1.".into(),
         "Nobody of the id user_a was ever here".into(),
     ] {
         assert!(done.out.contains(&line), "{line}: {}", done.out);

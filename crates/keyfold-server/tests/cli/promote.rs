@@ -185,7 +185,7 @@ fn what_is_refused_there_is_told_in_its_words_and_the_rest_goes_on() {
     stage.production.folder.standin.clear();
     let done = promote(&stage.local, &stage.url(), "eyJhbGciOiJSUzI1NiJ9.e30.AAAA", &["--yes"]);
     done.refused_with(&["No key was sent to", "your token does not count there", "Sign in there again"]);
-    stage.production.keyfold(&["users", "suspend", "user_a", "--yes"]).run();
+    stage.production.keyfold(&["users", "suspend", "user_a"]).run().ok();
     stage.promote(&["--yes"]).refused_with(&["suspended"]);
     assert!(stage.production.folder.standin.requests().is_empty());
 }
@@ -241,6 +241,30 @@ fn it_goes_to_an_address_that_is_encrypted_and_bare_and_confirmed() {
         asked.len() == 1 && asked[0].starts_with("GET /api/config ") && !asked[0].contains("TestToken"),
         "{asked:?}"
     );
+}
+
+#[test]
+fn at_a_terminal_the_address_is_shown_and_asked_about() {
+    let local = Folder::new();
+    local.has_key("gemini", &gemini(1));
+    local.write("token", "TestToken");
+    // `script` gives the command a terminal of its own, where what it reads is typed.
+    let through = |command: &str, typed: &str| {
+        let words = ["sh", "-c", "exec script -qec \"$1\" /dev/null", "sh", command];
+        local.keyfold_through(&words, &[]).stdin(typed).run()
+    };
+    for (typed, answers) in [("y\n", 3), ("n\n", 1), ("\n", 1)] {
+        let saved = answer("201 Created", "", &json!({ "status": "valid" }));
+        let (url, seen) = scripted([in_production(), no_keys(), saved].into_iter().take(answers).collect());
+        let program = env!("CARGO_BIN_EXE_keyfold");
+        let done = through(&format!("{program} promote --to {url} --token-stdin < token"), typed);
+        let host = url.strip_prefix("http://").unwrap();
+        assert!(done.out.contains(&format!("Send your local key, and your token, to {host}")), "{done:?}");
+        assert_eq!(seen.iter().count(), answers, "{done:?}");
+        assert_eq!(done.out.contains("sent: valid"), answers == 3, "{done:?}");
+        assert_eq!(done.out.contains("nothing was sent"), answers == 1, "{done:?}");
+        assert_eq!(done.status.code(), Some(i32::from(answers == 1)), "{done:?}");
+    }
 }
 
 #[test]

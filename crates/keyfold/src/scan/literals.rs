@@ -14,36 +14,42 @@ use crate::secret::ApiKey;
 /// A value that is given to a variable may stand so far behind it.
 const FAR: usize = 80;
 
+struct Key {
+    place: Range<usize>,
+    providers: Vec<Arc<Provider>>,
+    variable: Option<String>,
+}
+
 pub(super) fn find(
     registry: &Registry,
     variables: &HashMap<&str, &Arc<Provider>>,
     is_code: bool,
     text: &str,
 ) -> Vec<FoundKey> {
-    let mut keys: Vec<(Range<usize>, Vec<Arc<Provider>>, Option<String>)> = vec![];
+    let mut keys: Vec<Key> = vec![];
     for spotted in spot(registry, text) {
-        // A longer one that begins here counts: `sk-` begins many providers' keys.
-        if keys.last().is_none_or(|(last, ..)| last.end <= spotted.place.start) {
-            keys.push((spotted.place, spotted.providers, None));
+        // One that begins within another is a part of it.
+        if keys.last().is_none_or(|last| last.place.end <= spotted.place.start) {
+            keys.push(Key { place: spotted.place, providers: spotted.providers, variable: None });
         }
     }
     let mut names: Vec<_> = variables.iter().collect();
     names.sort_unstable_by_key(|(name, _)| **name);
     for (name, provider) in names {
         for place in given_values(text, name, is_code) {
-            let within =
-                keys.iter_mut().find(|(known, ..)| known.start < place.end && place.start < known.end);
-            if let Some((.., variable)) = within {
-                variable.get_or_insert_with(|| (*name).to_owned());
+            let known =
+                keys.iter_mut().find(|key| key.place.start < place.end && place.start < key.place.end);
+            if let Some(key) = known {
+                key.variable.get_or_insert_with(|| (*name).to_owned());
             } else if is_key(registry, provider, &text[place.clone()]) {
-                keys.push((place, vec![Arc::clone(provider)], Some((*name).to_owned())));
+                let providers = vec![Arc::clone(provider)];
+                keys.push(Key { place, providers, variable: Some((*name).to_owned()) });
             }
         }
     }
-    keys.sort_by_key(|(place, ..)| place.start);
-    let mut line = 1;
-    let mut counted = 0;
-    let found = keys.into_iter().filter_map(|(place, providers, variable)| {
+    keys.sort_by_key(|key| key.place.start);
+    let (mut line, mut counted) = (1, 0);
+    let found = keys.into_iter().filter_map(|Key { place, providers, variable }| {
         line += memchr::memchr_iter(b'\n', &text.as_bytes()[counted..place.start]).count();
         counted = place.start;
         let masked = ApiKey::parse(&text[place]).ok()?.masked();

@@ -315,7 +315,7 @@ mod found_keys {
         ] {
             let end = &key[key.len() - 4..];
             for text in [
-                format!("{key}"),
+                key.clone(),
                 format!("key: {key}\n"),
                 format!("Bearer {key}."),
                 format!("curl https://example.com/?key={key}&x=1"),
@@ -372,7 +372,7 @@ mod found_keys {
             format!("\"CO_API_KEY\": \"{key}\","),
             format!("ENV CO_API_KEY={key}"),
         ] {
-            assert_eq!(keys(None, &text), [found.clone()], "{text}");
+            assert_eq!(keys(None, &text), std::slice::from_ref(&found), "{text}");
         }
         for (language, text) in [
             (Language::Python, format!("CO_API_KEY = '{key}'")),
@@ -383,7 +383,7 @@ mod found_keys {
             (Language::JavaScript, format!("const x = {{ CO_API_KEY: `{key}` }}")),
             (Language::Rust, format!("const CO_API_KEY: &str = \"{key}\";")),
         ] {
-            assert_eq!(keys(Some(language), &text), [found.clone()], "{text}");
+            assert_eq!(keys(Some(language), &text), std::slice::from_ref(&found), "{text}");
         }
         for (language, text) in [
             (Language::Python, format!("CO_API_KEY = {key}")),

@@ -26,6 +26,9 @@ pub(super) struct Token<'a> {
 /// Code within texts within code is followed so deep.
 const DEEPEST: usize = 16;
 
+/// Regular expressions are shorter, and looking for their ends must not take long.
+const LONGEST_EXPRESSION: usize = 2000;
+
 /// Keywords of JavaScript after which a `/` begins a regular expression.
 const BEFORE_EXPRESSIONS: [&str; 9] = ["return", "typeof", "case", "in", "of", "do", "else", "void", "throw"];
 
@@ -65,9 +68,8 @@ impl<'a> Lexer<'a> {
                 _ if character.is_whitespace() => self.at += character.len_utf8(),
                 '#' if self.language == Language::Python => self.skip_line(),
                 '/' if self.language != Language::Python => self.slash(),
-                '"' => self.quoted(""),
                 '\'' if self.language == Language::Rust => self.character_or_lifetime(),
-                '\'' => self.quoted(""),
+                '"' | '\'' => self.quoted(""),
                 '`' if self.language == Language::JavaScript => self.template(),
                 _ if is_name(character) => self.name(),
                 '}' if open == 0 && matches!(end, End::Brace { .. }) => {
@@ -232,10 +234,14 @@ impl<'a> Lexer<'a> {
             Kind::Name => BEFORE_EXPRESSIONS.contains(&last.text),
             Kind::Text => false,
         });
-        let line = self.text[self.at..].split('\n').next().unwrap_or_default();
+        if !may_begin {
+            return None;
+        }
         let (mut escaped, mut in_class) = (false, false);
-        for (at, byte) in line.bytes().enumerate().skip(1).filter(|_| may_begin) {
+        let bytes = self.text[self.at..].bytes().enumerate();
+        for (at, byte) in bytes.skip(1).take(LONGEST_EXPRESSION) {
             match byte {
+                b'\n' => return None,
                 _ if escaped => escaped = false,
                 b'\\' => escaped = true,
                 b'[' => in_class = true,

@@ -178,7 +178,7 @@ impl Report<'_> {
         }
         match import.others {
             0 => Ok(()),
-            others => self.note(format!("{others} other variables are no keys, and were left alone.")),
+            others => self.note(format!("Variables that are no keys, and were left alone: {others}.")),
         }
     }
 
