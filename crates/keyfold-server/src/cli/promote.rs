@@ -29,8 +29,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(120);
 const MOST_WAITS: u32 = 5;
 
 #[derive(clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub(super) struct Arguments {
-    /// The address of the Keyfold in production, such as <https://keys.example.com>
+    /// The address of the Keyfold in production, such as `https://keys.example.com`
     #[arg(long, value_name = "URL")]
     to: String,
     /// Read your own token of that Keyfold from standard input; at a terminal it is asked for and not shown

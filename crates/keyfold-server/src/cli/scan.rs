@@ -24,6 +24,8 @@ const LARGEST: u64 = 1024 * 1024;
 /// A NUL so far in tells that a file is no text.
 const LOOKED_AT: usize = 8 * 1024;
 
+const NO_TEXT: &str = "no text";
+
 /// What is left out of a tree wherever it stands, besides `target` of Cargo and virtual environments of Python.
 const LEFT_OUT: [&str; 2] = [".git", "node_modules"];
 /// `.env.example` is there to be committed.
@@ -137,7 +139,7 @@ impl Report {
         for entry in builder.build() {
             match entry {
                 Ok(entry) if entry.file_type().is_some_and(|kind| kind.is_file()) => {
-                    found.push(entry.into_path())
+                    found.push(entry.into_path());
                 }
                 Ok(_) => {}
                 Err(error) => self.not_walked(root, &error),
@@ -223,7 +225,11 @@ impl Report {
         for (path, why) in &self.unreadable {
             print(&format!("unread   {}  {why}", shown(path)))?;
         }
-        for (path, why) in &self.skipped {
+        let (no_text, skipped): (Vec<_>, Vec<_>) = self.skipped.iter().partition(|(_, why)| *why == NO_TEXT);
+        if !no_text.is_empty() {
+            print(&format!("skipped  {} files that are no text; --json names them", no_text.len()))?;
+        }
+        for (path, why) in skipped {
             print(&format!("skipped  {}  {why}", shown(path)))?;
         }
         if let Some(note) = self.git.note() {
@@ -364,7 +370,7 @@ fn read(path: &Path) -> io::Result<Content> {
     let mut bytes = vec![];
     file.take(LARGEST).read_to_end(&mut bytes)?;
     if bytes.iter().take(LOOKED_AT).any(|byte| *byte == 0) {
-        return Ok(Content::Skipped("no text"));
+        return Ok(Content::Skipped(NO_TEXT));
     }
     Ok(Content::Text(match String::from_utf8(bytes) {
         Ok(text) => text,

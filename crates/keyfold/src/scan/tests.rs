@@ -399,3 +399,69 @@ mod found_keys {
         assert_eq!(found, [format!("1 gemini GOOGLE_API_KEY ****{}", &gemini[35..])]);
     }
 }
+
+mod any_text {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What languages are made of, put together in any order.
+    const PIECES: [&str; 36] = [
+        "\"",
+        "'",
+        "`",
+        "\"\"\"",
+        "'''",
+        "f\"",
+        "r#\"",
+        "\"#",
+        "${",
+        "{",
+        "}",
+        "{{",
+        "/",
+        "//",
+        "/*",
+        "*/",
+        "#",
+        "\\",
+        "\n",
+        "\r\n",
+        " ",
+        "é",
+        "🔑",
+        "=",
+        "(",
+        ")",
+        "[",
+        "]",
+        "process.env.",
+        "os.environ",
+        "env::var",
+        "class A(BaseSettings):",
+        "GEMINI_API_KEY",
+        "AIza",
+        "sk-ant-api03-TestData7e57da7aTestData",
+        "'a",
+    ];
+
+    proptest! {
+        #[test]
+        fn is_read_to_its_end_and_found_lines_are_lines_of_it(
+            parts in proptest::collection::vec(proptest::sample::select(PIECES.as_slice()), 0..80)
+        ) {
+            let text = parts.concat();
+            let lines = text.matches('\n').count() + 1;
+            let registry = Registry::from_toml(None).unwrap();
+            let scanner = Scanner::new(&registry);
+            for language in [Language::Python, Language::JavaScript, Language::Rust] {
+                for reading in scanner.readings(language, &text) {
+                    prop_assert!((1..=lines).contains(&reading.line));
+                }
+                for key in scanner.keys(Some(language), &text) {
+                    prop_assert!((1..=lines).contains(&key.line) && key.masked.len() <= 8);
+                }
+            }
+        }
+    }
+}
