@@ -42,7 +42,7 @@ impl Stage {
         format!("http://127.0.0.1:{}", self.server.address.port())
     }
 
-    /// `keyfold promote` to the production of this stage, as user_a.
+    /// `keyfold promote` to the production of this stage, as `user_a`.
     #[track_caller]
     fn promote(&self, options: &[&str]) -> Done {
         let token = self.issuer.token_for("user_a");
