@@ -19,13 +19,23 @@ run: build ## Install what is missing, build, and serve local mode on http://127
 	@DEBUG=true exec target/release/keyfold serve
 
 .PHONY: build
-build: build-tools ## Build the program: target/release/keyfold
+build: build-tools page ## Build the program with its page: target/release/keyfold
 	$(CARGO) build --release --locked -p keyfold-server --bin keyfold
 
+.PHONY: page
+page: ## Build the web page into frontend/dist, if Node is there
+	@scripts/build-page.sh
+
 .PHONY: test
-test: build-tools ## Install what the tests need, and run all of them
+test: build-tools page ## Install what the tests need, and run all of them
 	@scripts/install-test-tools.sh
 	$(CARGO) test --workspace --locked --no-fail-fast
+	@scripts/test-typescript.sh
+
+.PHONY: test-typescript
+test-typescript: build-tools ## Check, build and test the TypeScript client against the programs (a part of `test`)
+	$(CARGO) build --locked -p keyfold-server -p keyfold-standin -p keyfold-test-servers
+	@scripts/test-typescript.sh
 
 .PHONY: check
 check: fuzz-tools ## Check format, lints, documentation, imports and dependencies
@@ -96,6 +106,11 @@ docs-reference: build-tools ## Bring docs/settings.md and docs/errors.md up to d
 docs-clients: build-tools ## Run the providers' client libraries, and write what worked into docs/clients.md
 	@scripts/install-test-tools.sh
 	UPDATE=1 $(CARGO) test --locked -p keyfold-server --test clients
+
+.PHONY: typescript-schema
+typescript-schema: build-tools ## Bring the TypeScript client's openapi.json and types up to date with the server
+	UPDATE=1 $(CARGO) test --locked -p keyfold-server --test docs typescript
+	@scripts/test-typescript.sh generate
 
 .PHONY: fmt
 fmt: ## Format the code

@@ -41,7 +41,7 @@ mod reference {
         let path = root().join("docs/settings.md");
         let text = read(&path);
         let (before, _) = text.split_once(BEGIN).unwrap();
-        check_or_update(&path, &text, &format!("{before}{BEGIN}\n{}", settings_table()));
+        check_or_update("docs-reference", &path, &text, &format!("{before}{BEGIN}\n{}", settings_table()));
     }
 
     #[test]
@@ -63,7 +63,7 @@ mod reference {
             !wanted.contains("Not explained yet.") || updating(),
             "a code is not explained in docs/errors.md"
         );
-        check_or_update(&path, &text, &wanted);
+        check_or_update("docs-reference", &path, &text, &wanted);
     }
 
     fn settings_table() -> String {
@@ -97,19 +97,30 @@ mod reference {
         files.retain(|file| !names_only.iter().any(|name| file.ends_with(name)));
         files.iter().map(|file| read(file)).collect()
     }
+}
 
-    fn updating() -> bool {
-        // The switch of `make docs-reference`.
-        #[expect(clippy::disallowed_methods, reason = "a switch of this test, no setting")]
-        std::env::var_os("UPDATE").is_some()
-    }
+/// What the TypeScript client knows of the API is what this server says of itself. Then its own tests hold that its
+/// types are made of that, and that every call has a method.
+#[test]
+fn the_typescript_client_has_this_servers_description() {
+    let said = Command::new(env!("CARGO_BIN_EXE_keyfold")).arg("openapi").env_clear().output().unwrap();
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    let path = root().join("clients/typescript/openapi.json");
+    let is = fs::read_to_string(&path).unwrap_or_default();
+    check_or_update("typescript-schema", &path, &is, &String::from_utf8(said.stdout).unwrap());
+}
 
-    fn check_or_update(path: &Path, is: &str, wanted: &str) {
-        if updating() {
-            fs::write(path, wanted).unwrap();
-        } else {
-            assert!(is == wanted, "{} is out of date; run `make docs-reference`", path.display());
-        }
+fn updating() -> bool {
+    // The switch of the targets of `make` that are named in the failures.
+    #[expect(clippy::disallowed_methods, reason = "a switch of this test, no setting")]
+    std::env::var_os("UPDATE").is_some()
+}
+
+fn check_or_update(target: &str, path: &Path, is: &str, wanted: &str) {
+    if updating() {
+        fs::write(path, wanted).unwrap();
+    } else {
+        assert!(is == wanted, "{} is out of date; run `make {target}`", path.display());
     }
 }
 
@@ -400,6 +411,7 @@ fn documents() -> Vec<PathBuf> {
         }
     }
     files_below(&root().join("docs"), "md", &mut documents);
+    documents.push(root().join("clients/typescript/README.md"));
     documents.sort();
     documents
 }

@@ -79,7 +79,7 @@ pub enum Outcome {
     /// The user has that key already.
     Unchanged,
     /// It was saved.
-    Saved(Saved),
+    Saved(Box<Saved>),
 }
 
 /// What was taken out of the file.
@@ -193,7 +193,7 @@ impl Candidate {
         if matches!(keys.compare(&self.provider, &self.key)?, Comparison::Same) {
             return Ok(Outcome::Unchanged);
         }
-        keys.save(&self.provider, self.key.copy()).await.map(Outcome::Saved)
+        keys.save(&self.provider, self.key.copy()).await.map(Box::new).map(Outcome::Saved)
     }
 
     /// Whether the user has exactly this key, as it stands where it was saved.
