@@ -29,7 +29,8 @@ use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
 /// The documents that are about production.
-const PRODUCTION: [&str; 3] = ["docs/production.md", "docs/deletion.md", "docs/master-key.md"];
+const PRODUCTION: [&str; 4] =
+    ["docs/production.md", "docs/deletion.md", "docs/master-key.md", "docs/migration-env.md"];
 
 mod reference {
     use super::*;

@@ -1,7 +1,7 @@
 //! `keyfold doctor`: every check by name, in the words of the troubleshooting guide, with what to do.
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::keys::{for_the_shell, parse_user, set_command, user_option};
-use super::{Failure, Start, log_for_command, print, small_runtime};
+use super::{Failure, Start, log_for_command, print, scan, small_runtime};
 use crate::config::ServerConfig;
 
 // The words of docs/troubleshooting.md.
@@ -46,6 +46,10 @@ pub(super) struct Arguments {
     /// In production: look at the keys of this user, too
     #[arg(long, value_name = "ID")]
     user: Option<String>,
+    /// Look through this folder instead: for lines that read providers' keys from the environment, `.env` files that
+    /// git tracks or others can read, and keys that stand in files. Ends with 1 if there are such files or keys
+    #[arg(long, value_name = "DIR", conflicts_with = "user")]
+    scan: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -81,6 +85,9 @@ impl Report {
 
 pub(super) fn doctor(start: Start, arguments: &Arguments) -> Result<(), Failure> {
     log_for_command(&start);
+    if let Some(dir) = &arguments.scan {
+        return scan::scan(start, dir, arguments.json);
+    }
     let user = arguments.user.as_deref().map(parse_user).transpose()?;
     let mut report = Report::default();
     small_runtime()?.block_on(examine(start.environment, &start.dir, user.as_ref(), &mut report));
@@ -260,10 +267,7 @@ fn unused_env_files(settings: &Settings, mode_origin: Origin, report: &mut Repor
 fn unused_variables(settings: &Settings, process: &Environment, report: &mut Report) {
     let providers = settings.registry.iter();
     let mut names: Vec<&str> = providers
-        .flat_map(|provider| {
-            let names = std::iter::once(&provider.variable).chain(&provider.also_exported_as);
-            names.chain(&provider.frontend_variable)
-        })
+        .flat_map(|provider| provider.variables())
         .map(String::as_str)
         .filter(|name| process.get(name).is_some())
         .collect();

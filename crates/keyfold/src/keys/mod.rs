@@ -24,7 +24,7 @@ pub use cache::CacheState;
 use cache::UserCache;
 pub(crate) use deletion::{Deletion, REFUSED_FOR};
 pub(crate) use environment::{EnvFiles, set_frontend_variable};
-pub use listing::{KeyRecord, KeySource};
+pub use listing::{Comparison, KeyRecord, KeySource};
 pub use saving::{CheckedKey, KEPT_FOR, Saved, Warning};
 pub use status::KeyStatus;
 
