@@ -14,7 +14,7 @@ library='
     calls
     lib
     gateway
-    account master_keys onboarding recheck service_tokens users
+    account master_keys migration onboarding recheck service_tokens users
     keys
     audit
     auth limit root_keys state_dir usage

@@ -84,7 +84,7 @@ impl UserApiKeys {
     }
 
     fn stored_record(&self, stored: &StoredKey) -> Option<KeyRecord> {
-        let provider = ProviderId::parse(&stored.row.provider).ok()?;
+        let provider = ProviderId::parse(&stored.row.provider).ok().filter(|_| !stored.is_empty())?;
         let opened = self.stored.open(&self.user, &provider, stored);
         Some(match &opened {
             Ok(key) => self.record_of(&provider, key, stored, KeySource::Database),

@@ -9,7 +9,7 @@ use super::keys::{self, KeyRow, KeyVersion};
 use super::steps::{self, StepRow};
 use super::usage::{Added, UsageFigures, UsageRow};
 use super::{
-    Connection, Database, Statement, StorageError, Value, audit, deletions, master_keys, rechecks,
+    Connection, Database, Statement, StorageError, Value, audit, deletions, master_keys, plain_keys, rechecks,
     root_secrets, service_tokens, sessions, statement, usage, users,
 };
 use crate::user::UserId;
@@ -24,6 +24,7 @@ mod suite {
             &keys::ALL,
             &steps::ALL,
             &root_secrets::ALL,
+            &plain_keys::ALL,
             &master_keys::ALL,
             &[*master_keys::rewrap_statement()],
             &service_tokens::ALL,
