@@ -14,9 +14,9 @@ use crate::error::Error;
 use crate::keys::Keys;
 use crate::provider::ProviderId;
 use crate::requester::Requester;
+use crate::storage;
 pub use crate::storage::plain_keys::SetAside;
 use crate::storage::plain_keys::{self, KeyPlace};
-use crate::storage;
 use crate::user::UserId;
 
 /// Rows that one look finds.

@@ -28,7 +28,10 @@ impl Keys {
     }
 
     /// Whether keys in plain text count.
-    pub(crate) async fn plain_keys_count(&self, connection: &impl storage::Connection) -> Result<bool, Error> {
+    pub(crate) async fn plain_keys_count(
+        &self,
+        connection: &impl storage::Connection,
+    ) -> Result<bool, Error> {
         let mark = storage::root_secrets::find(connection, MARK).await?;
         Ok(self.is_mark_of_plain_keys(mark.as_deref()))
     }
@@ -86,8 +89,7 @@ impl Keys {
         let Some(row) = plain_keys::lock_one(&transaction, id).await?.filter(|row| is_plain(&row.key)) else {
             return Ok(false);
         };
-        let (kept_key, _) =
-            root_keys::make(&transaction, &self.ring, &*self.random, KEPT_KEYS_KEY).await?;
+        let (kept_key, _) = root_keys::make(&transaction, &self.ring, &*self.random, KEPT_KEYS_KEY).await?;
         let data_key = DataKey::of_root_key(&kept_key)?;
         self.seal_row(&transaction, &data_key, &Purpose::KeptKey { row: id }, &row).await?;
         let event = self.event(Action::KeyEncrypted, requester, &row);
@@ -134,7 +136,8 @@ impl Keys {
             let purpose = Purpose::ApiKey { user, provider: &provider, version: row.version };
             let plain = open(usable(&stored)?, &purpose, &row.key)?;
             plain_keys::set_key(&transaction, row.id, &plain).await?;
-            let event = self.event(Action::KeyDecrypted, requester, &LockedKey { key: plain.to_string(), ..row });
+            let event =
+                self.event(Action::KeyDecrypted, requester, &LockedKey { key: plain.to_string(), ..row });
             events.push(event.of_user(user).at_provider(&provider));
         }
         self.end_turn(transaction, user, events).await
@@ -159,7 +162,8 @@ impl Keys {
     /// Whether the sealed key in this row opens; true if it is none any more.
     pub(crate) async fn opens(&self, user: Option<&UserId>, id: i64) -> Result<bool, Error> {
         let database = &self.database;
-        let Some(row) = plain_keys::read_one(database, id).await?.filter(|row| row.key.starts_with("kf1.")) else {
+        let Some(row) = plain_keys::read_one(database, id).await?.filter(|row| row.key.starts_with("kf1."))
+        else {
             return Ok(true);
         };
         if let (Some(user), Ok(provider)) = (user, ProviderId::parse(&row.provider)) {

@@ -353,8 +353,10 @@ impl Changing {
         let mut events = vec![];
         if stored.plain_counts && stored.find(&self.provider.id).is_some_and(super::StoredKey::is_plain) {
             // What is kept of it to go back to is sealed.
-            events =
-                self.keys.seal_in_turn(&transaction, &self.user, Some(&self.provider.id), &self.requester).await?;
+            events = self
+                .keys
+                .seal_in_turn(&transaction, &self.user, Some(&self.provider.id), &self.requester)
+                .await?;
             stored = self.keys.rows_to_change(&transaction, &self.user, now).await?;
         }
         if !stored.keys.is_empty() {

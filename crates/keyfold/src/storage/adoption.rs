@@ -408,8 +408,7 @@ fn look_at_sqlite(transaction: &rusqlite::Transaction<'_>) -> Result<Vec<String>
         }
         for name in ["user_id", "provider", "key"] {
             let is_there = columns.iter().any(|column| column.name == name);
-            let sql =
-                format!("SELECT COUNT(*) FROM {table} WHERE typeof({name}) NOT IN ('text', 'null')");
+            let sql = format!("SELECT COUNT(*) FROM {table} WHERE typeof({name}) NOT IN ('text', 'null')");
             if is_there && count(&sql)? > 0 {
                 found.push(format!("{table}.{name} has values that are no texts"));
             }
@@ -477,7 +476,12 @@ mod tests {
     use super::*;
 
     fn column(name: &str, declared: &str, must_be_given: bool) -> FoundColumn {
-        FoundColumn { name: name.into(), declared: declared.into(), kind: sqlite_kind(declared), must_be_given }
+        FoundColumn {
+            name: name.into(),
+            declared: declared.into(),
+            kind: sqlite_kind(declared),
+            must_be_given,
+        }
     }
 
     #[test]
@@ -493,7 +497,9 @@ mod tests {
         ];
         let found = obstacles(&KEYS, &columns);
         assert_eq!(found.len(), 4, "{found:?}");
-        for (what, words) in found.iter().zip(["no column key", "created_at is TEXT", "status", "api_keys.email"]) {
+        for (what, words) in
+            found.iter().zip(["no column key", "created_at is TEXT", "status", "api_keys.email"])
+        {
             assert!(what.contains(words), "{what} {words}");
         }
     }

@@ -194,7 +194,8 @@ pub(crate) async fn remove_all_but_row(
 ) -> Result<Removed, StorageError> {
     let removed = remove_beside_session(transaction, user).await?;
     transaction.execute(&MAKE_DUPLICATES_NOBODYS, vec![user.as_str().into()]).await?;
-    let sessions = transaction.execute(&MAKE_SESSION_NOBODYS, vec![user.as_str().into(), "\u{1}".into()]).await?;
+    let sessions =
+        transaction.execute(&MAKE_SESSION_NOBODYS, vec![user.as_str().into(), "\u{1}".into()]).await?;
     Ok(Removed { sessions, ..removed })
 }
 

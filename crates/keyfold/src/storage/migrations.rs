@@ -84,8 +84,7 @@ const MIGRATION_LOCK: i64 = 0x006b_6579_666f_6c64;
 pub(super) const FIRST_TABLES: [&str; 2] = ["onboarding_sessions", "api_keys"];
 
 pub(super) fn migrate_sqlite(connection: &mut rusqlite::Connection) -> Result<(), StorageError> {
-    let mut transaction =
-        connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    let mut transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     transaction.execute_batch(
         "CREATE TABLE IF NOT EXISTS keyfold_schema (
             version INTEGER PRIMARY KEY,

@@ -199,7 +199,10 @@ pub(crate) async fn set_aside(
 }
 
 /// The user's keys, which nobody else changes until the transaction ends.
-pub(crate) async fn lock_of(transaction: &Transaction, user: &UserId) -> Result<Vec<LockedKey>, StorageError> {
+pub(crate) async fn lock_of(
+    transaction: &Transaction,
+    user: &UserId,
+) -> Result<Vec<LockedKey>, StorageError> {
     let rows = transaction.query(&LOCK_OF_USER, vec![user.as_str().into()]).await?;
     rows.iter().map(locked).collect()
 }

@@ -9,8 +9,8 @@ use super::keys::{self, KeyRow, KeyVersion};
 use super::steps::{self, StepRow};
 use super::usage::{Added, UsageFigures, UsageRow};
 use super::{
-    Connection, Database, Statement, StorageError, Value, audit, deletions, master_keys, plain_keys, rechecks,
-    root_secrets, service_tokens, sessions, statement, usage, users,
+    Connection, Database, Statement, StorageError, Value, audit, deletions, master_keys, plain_keys,
+    rechecks, root_secrets, service_tokens, sessions, statement, usage, users,
 };
 use crate::user::UserId;
 

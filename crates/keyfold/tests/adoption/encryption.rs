@@ -1,8 +1,8 @@
 //! `migrate encrypt` and `migrate decrypt`.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use keyfold_standin::example_key;
 
@@ -13,22 +13,33 @@ async fn plain(old: &Old) -> Vec<Vec<String>> {
     old.rows("SELECT id FROM api_keys WHERE substr(key, 1, 4) <> 'kf1.' AND key <> '' ORDER BY id").await
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn every_key_is_sealed_where_it_lies_and_turned_back_as_it_was() {
     for old in Old::both_like_alwrity().await {
         let (before, keys) = (old.all_but_keys_at_first().await, old.keys().await);
         let keyfold = old.open().await;
         let mut seen = vec![];
-        let encrypted = keyfold.migration().encrypt(&operator(), &mut |progress| seen.push(progress)).await.unwrap();
+        let encrypted =
+            keyfold.migration().encrypt(&operator(), &mut |progress| seen.push(progress)).await.unwrap();
         assert_eq!((encrypted.counted, encrypted.keys, encrypted.left), (true, 13, 0));
-        assert!(seen.iter().all(|progress| progress.total == 13) && seen.last().unwrap().done == 13, "{seen:?}");
-        let aside: Vec<_> = encrypted.set_aside.iter().map(|key| (key.id, key.user.as_str(), key.provider.as_str())).collect();
+        assert!(
+            seen.iter().all(|progress| progress.total == 13) && seen.last().unwrap().done == 13,
+            "{seen:?}"
+        );
+        let aside: Vec<_> = encrypted
+            .set_aside
+            .iter()
+            .map(|key| (key.id, key.user.as_str(), key.provider.as_str()))
+            .collect();
         assert_eq!(aside, [(1, "ann", "gemini"), (2, "ann", "gemini"), (4, "ann", "openai")]);
         assert_eq!(plain(&old).await, Vec::<Vec<String>>::new());
         assert_eq!(old.all_but_keys().await, before);
         let now = old.keys().await;
         assert_eq!(now.len(), keys.len());
-        assert!(!now.concat().iter().any(|stored| stored.contains("test-data")), "no plain text is left: {now:?}");
+        assert!(
+            !now.concat().iter().any(|stored| stored.contains("test-data")),
+            "no plain text is left: {now:?}"
+        );
         for (user, provider, key) in [
             ("ann", "gemini", "test-data-ann-gemini"),
             ("ann", "openai", "test-data-ann-openai"),
@@ -65,7 +76,7 @@ async fn every_key_is_sealed_where_it_lies_and_turned_back_as_it_was() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn what_keyfold_made_itself_can_be_left_too() {
     for old in Old::both().await {
         let keyfold = old.open().await;

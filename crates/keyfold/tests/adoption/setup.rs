@@ -111,10 +111,10 @@ impl Old {
     pub(crate) async fn sql(&self, statements: &str) {
         match &self.store {
             Store::Postgres { client, .. } => {
-                client.batch_execute(&statements.replace(" id ID,", " id SERIAL PRIMARY KEY,")).await.unwrap();
+                client.batch_execute(&statements.replace("id ID", "id SERIAL PRIMARY KEY")).await.unwrap();
             }
             Store::Sqlite(path) => {
-                let statements = statements.replace(" id ID,", " id INTEGER PRIMARY KEY AUTOINCREMENT,");
+                let statements = statements.replace("id ID", "id INTEGER PRIMARY KEY AUTOINCREMENT");
                 open_sqlite(path).execute_batch(&statements).unwrap();
             }
         }

@@ -11,17 +11,21 @@ async fn soon(what: &str, is_so: impl AsyncFn() -> bool) {
             tokio::task::yield_now().await;
         }
     };
-    assert!(tokio::time::timeout(std::time::Duration::from_secs(60), waiting).await.is_ok(), "not so: {what}");
+    assert!(
+        tokio::time::timeout(std::time::Duration::from_secs(60), waiting).await.is_ok(),
+        "not so: {what}"
+    );
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn what_the_other_program_writes_counts_at_once() {
     for old in Old::both_like_alwrity().await {
         let keyfold = old.open().await;
         let becomes = async |user: &str, provider: &str, key: &str| {
             soon(key, async || key_of(&keyfold, user, provider).await == key).await;
         };
-        old.sql("INSERT INTO api_keys (session_id, provider, key) VALUES (2, 'deepseek', 'test-data-added')").await;
+        old.sql("INSERT INTO api_keys (session_id, provider, key) VALUES (2, 'deepseek', 'test-data-added')")
+            .await;
         becomes("bob", "deepseek", "test-data-added").await;
         old.sql("UPDATE api_keys SET key = 'test-data-changed' WHERE id = 6").await;
         becomes("bob", "gemini", "test-data-changed").await;
@@ -34,11 +38,13 @@ async fn what_the_other_program_writes_counts_at_once() {
         .await;
         becomes("dora", "gemini", "test-data-dora").await;
         // One that adds a row for each change, over its own row and over a sealed one.
-        old.sql("INSERT INTO api_keys (session_id, provider, key) VALUES (50, 'gemini', 'test-data-dora-2')").await;
+        old.sql("INSERT INTO api_keys (session_id, provider, key) VALUES (50, 'gemini', 'test-data-dora-2')")
+            .await;
         becomes("dora", "gemini", "test-data-dora-2").await;
         save(&keyfold, "dora", 1).await.unwrap();
         becomes("dora", "gemini", &example_key("gemini", 1)).await;
-        old.sql("INSERT INTO api_keys (session_id, provider, key) VALUES (50, 'gemini', 'test-data-dora-3')").await;
+        old.sql("INSERT INTO api_keys (session_id, provider, key) VALUES (50, 'gemini', 'test-data-dora-3')")
+            .await;
         becomes("dora", "gemini", "test-data-dora-3").await;
         old.sql("DELETE FROM api_keys WHERE session_id = 50").await;
         becomes("dora", "gemini", "no_api_key").await;
@@ -46,14 +52,17 @@ async fn what_the_other_program_writes_counts_at_once() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn what_keyfold_saves_is_sealed_and_nothing_else_changes() {
     for old in Old::both_like_alwrity().await {
         let keyfold = old.open().await;
         save(&keyfold, "bob", 1).await.unwrap();
         let stored = old.value("SELECT key FROM api_keys WHERE id = 6").await;
         assert!(stored.starts_with("kf1."), "{stored}");
-        assert_eq!(old.value("SELECT key FROM api_keys WHERE id = 7").await, "test-data-bob-of-no-known-provider");
+        assert_eq!(
+            old.value("SELECT key FROM api_keys WHERE id = 7").await,
+            "test-data-bob-of-no-known-provider"
+        );
         let kept = old.rows("SELECT key FROM api_key_versions").await;
         assert!(kept.len() == 1 && kept[0][0].starts_with("kf1."), "the one before is kept sealed");
         let keys = keyfold.user_api_keys_read_anew("bob").await.unwrap();
@@ -69,7 +78,7 @@ async fn what_keyfold_saves_is_sealed_and_nothing_else_changes() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn once_encrypted_plain_text_is_unreadable_whoever_writes_it_and_whatever_mark() {
     for old in Old::both_like_alwrity().await {
         let keyfold = old.open().await;

@@ -2,7 +2,7 @@
 
 use crate::setup::{Old, key_of, save};
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn an_application_like_alwrity_is_taken_over_without_loss() {
     for old in Old::both_like_alwrity().await {
         let (before, keys) = (old.all_but_keys_at_first().await, old.keys().await);
@@ -35,7 +35,7 @@ async fn an_application_like_alwrity_is_taken_over_without_loss() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn of_several_rows_the_newest_counts_and_the_others_stay_where_they_are() {
     for old in Old::both_like_alwrity().await {
         let keyfold = old.open().await;
@@ -43,7 +43,9 @@ async fn of_several_rows_the_newest_counts_and_the_others_stay_where_they_are() 
             .rows("SELECT id, user_id FROM onboarding_sessions WHERE user_id = 'ann' OR duplicate_of = 'ann' ORDER BY id")
             .await;
         assert_eq!(sessions, [["1", "\u{1}duplicate 1"], ["3", "ann"]]);
-        let aside = old.rows("SELECT id, duplicate_of FROM api_keys WHERE duplicate_of IS NOT NULL ORDER BY id").await;
+        let aside = old
+            .rows("SELECT id, duplicate_of FROM api_keys WHERE duplicate_of IS NOT NULL ORDER BY id")
+            .await;
         assert_eq!(aside, [["1", "gemini"], ["2", "gemini"], ["4", "openai"]]);
         assert_eq!(old.value("SELECT session_id FROM api_keys WHERE id = 3").await, "3");
         assert_eq!(old.value("SELECT session_id FROM api_keys WHERE id = 1").await, "1");
@@ -51,7 +53,7 @@ async fn of_several_rows_the_newest_counts_and_the_others_stay_where_they_are() 
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_too_narrow_is_widened_and_new_users_fit_in() {
     for old in Old::both_like_alwrity().await {
         let keyfold = old.open().await;
@@ -64,7 +66,7 @@ async fn what_is_too_narrow_is_widened_and_new_users_fit_in() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn several_starts_at_once_take_over_once() {
     for old in Old::both_like_alwrity().await {
         let before = old.all_but_keys_at_first().await;
@@ -76,7 +78,7 @@ async fn several_starts_at_once_take_over_once() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn wide_ids_padded_texts_and_times_with_a_zone_are_taken_over() {
     let old = Old::postgres().await;
     old.sql(
@@ -100,11 +102,12 @@ async fn wide_ids_padded_texts_and_times_with_a_zone_are_taken_over() {
     keyfold.close().await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_user_who_goes_leaves_what_the_other_program_refers_to_and_nothing_else() {
     for old in Old::both_like_alwrity().await {
         let keyfold = old.open().await;
-        let (others, sessions) = ("SELECT COUNT(*) FROM website_analyses", "SELECT COUNT(*) FROM onboarding_sessions");
+        let (others, sessions) =
+            ("SELECT COUNT(*) FROM website_analyses", "SELECT COUNT(*) FROM onboarding_sessions");
         let before = (old.value(others).await, old.value(sessions).await);
         // One note refers to a key; that is the other program's to let go first.
         old.sql("DELETE FROM key_notes").await;
@@ -119,7 +122,7 @@ async fn a_user_who_goes_leaves_what_the_other_program_refers_to_and_nothing_els
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn the_master_key_of_a_database_that_was_taken_over_is_rotated() {
     for mut old in Old::both_like_alwrity().await {
         let keyfold = old.open().await;

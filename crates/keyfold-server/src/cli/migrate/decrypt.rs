@@ -57,7 +57,10 @@ fn tell(decrypted: &Decrypted) -> Result<(), Failure> {
             "nothing was changed, because keys would be lost. Give the master key that they are sealed with in KEYFOLD_OTHER_MASTER_KEYS, or remove them (`keyfold keys remove`), then run this again.",
         ));
     }
-    print(&format!("Turned to plain text: {}. Plain text counts in this database from now on.", count(decrypted.keys, "key")))?;
+    print(&format!(
+        "Turned to plain text: {}. Plain text counts in this database from now on.",
+        count(decrypted.keys, "key")
+    ))?;
     if decrypted.left > 0 {
         return Err(Failure::new(format!(
             "{} are sealed still: a server goes on sealing them, or something holds their rows. Stop Keyfold's servers, then run this again.",
