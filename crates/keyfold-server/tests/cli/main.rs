@@ -12,6 +12,7 @@ mod keys;
 #[cfg(feature = "kms")]
 mod kms;
 mod master_key;
+mod migrate;
 mod production;
 mod production_serve;
 mod providers_file;

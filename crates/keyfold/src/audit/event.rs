@@ -37,8 +37,6 @@ pub enum Action {
     KeysEncrypted,
     /// All keys are to be plain text, which counts from now on.
     KeysDecrypted,
-    /// A database with keys in plain text, of another program, was taken over.
-    DatabaseAdopted,
     /// A service token was made.
     TokenCreated,
     /// A service token was revoked.
@@ -148,7 +146,6 @@ words!(Action {
     KeyDecrypted = "key.decrypted",
     KeysEncrypted = "keys.encrypted",
     KeysDecrypted = "keys.decrypted",
-    DatabaseAdopted = "database.adopted",
     TokenCreated = "token.created",
     TokenRevoked = "token.revoked",
     MasterKeyRotated = "master_key.rotated",

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use super::environment::{Found, Place};
 use super::{Identity, KeyStatus, ReadFrom, StoredKey, UserApiKeys};
 use crate::dotenv::EnvFile;
+use crate::envelope::EnvelopeError;
 use crate::error::Error;
 use crate::provider::{Provider, ProviderId};
 use crate::secret::ApiKey;
@@ -84,10 +85,11 @@ impl UserApiKeys {
     }
 
     fn stored_record(&self, stored: &StoredKey) -> Option<KeyRecord> {
-        let provider = ProviderId::parse(&stored.row.provider).ok().filter(|_| !stored.is_empty())?;
+        let provider = ProviderId::parse(&stored.row.provider).ok()?;
         let opened = self.stored.open(&self.user, &provider, stored);
         Some(match &opened {
             Ok(key) => self.record_of(&provider, key, stored, KeySource::Database),
+            Err(EnvelopeError::Empty) => return None,
             // Nothing is wrong with the key: nobody is to enter it again.
             Err(_) if self.stored.not_given.is_some() => KeyRecord {
                 masked: "****".into(),

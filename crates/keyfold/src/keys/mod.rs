@@ -38,7 +38,7 @@ use crate::figures::{Call, CallKind, CallOutcome, Figures, Opening};
 use crate::provider::http::HttpClient;
 use crate::provider::{Provider, ProviderId, Registry, Verdict, check};
 use crate::requester::{Actor, Requester};
-use crate::secret::ApiKey;
+use crate::secret::{ApiKey, MalformedKey};
 use crate::storage::deletions::Tombstone;
 use crate::storage::keys::KeyVersion;
 use crate::storage::plain_keys::is_plain;
@@ -271,7 +271,7 @@ impl Keys {
 
     async fn read(&self, user: &UserId) -> Result<Stored, Error> {
         if let Some(rows) = storage::keys::load(&self.database, user).await? {
-            let is_anothers = rows.data_key.is_empty();
+            let is_anothers = rows.data_key.is_none();
             let mut stored = Stored::read(self, &self.database, user, rows).await?;
             if is_anothers && let Some(tombstone) = storage::deletions::find(&self.database, user).await? {
                 // Another program brought the row of a deleted user back.
@@ -367,8 +367,9 @@ impl Stored {
         user: &UserId,
         rows: storage::keys::UserKeyRows,
     ) -> Result<Self, Error> {
-        let data_key = (!rows.data_key.is_empty())
-            .then(|| rows.data_key.parse().and_then(|wrapped| DataKey::unwrap(&keys.ring, user, &wrapped)));
+        let unwrap =
+            |wrapped: &str| wrapped.parse().and_then(|wrapped| DataKey::unwrap(&keys.ring, user, &wrapped));
+        let data_key = rows.data_key.as_deref().map(unwrap);
         let plain_counts = rows.keys.iter().any(|row| is_plain(&row.key))
             && keys.is_mark_of_plain_keys(rows.plain_mark.as_deref());
         let mut not_given = None;
@@ -416,10 +417,7 @@ impl Stored {
     ) -> Result<ApiKey, EnvelopeError> {
         let purpose = Purpose::ApiKey { user, provider, version: stored.row.version };
         if self.plain_counts && stored.is_plain() {
-            return ApiKey::parse(&stored.row.key).map_err(|_| EnvelopeError::Malformed);
-        }
-        if is_plain(&stored.row.key) {
-            return Err(EnvelopeError::NotSealed);
+            return ApiKey::parse(&stored.row.key).map_err(no_key_in_it);
         }
         let data_key = match &self.data_key {
             Some(Ok(data_key)) => data_key,
@@ -431,7 +429,13 @@ impl Stored {
             EnvelopeError::UnknownFormat => EnvelopeError::UnknownFormat,
             _ => EnvelopeError::Malformed,
         })?;
-        ApiKey::from_opened(data_key.open(&purpose, sealed)?).map_err(|_| EnvelopeError::Malformed)
+        ApiKey::from_opened(data_key.open(&purpose, sealed)?).map_err(no_key_in_it)
+    }
+
+    /// Whether the row for this provider has no key in it.
+    fn has_nothing(&self, user: &UserId, provider: &ProviderId) -> bool {
+        let stored = self.find(provider);
+        stored.is_some_and(|stored| matches!(self.open(user, provider, stored), Err(EnvelopeError::Empty)))
     }
 
     /// What is told of something that did not open: that it is to be entered again, unless only a master key is missing.
@@ -461,11 +465,6 @@ impl StoredKey {
 
     fn is_plain(&self) -> bool {
         is_plain(&self.row.key)
-    }
-
-    /// Another program may keep a row without a key.
-    fn is_empty(&self) -> bool {
-        self.row.key.trim().is_empty()
     }
 
     /// Remembers the use, and says whether it is to be written down: not more than once a minute.
@@ -679,14 +678,14 @@ impl UserApiKeys {
     fn find(&self, provider: &Arc<Provider>) -> Result<(ApiKey, Identity, KeyStatus), Error> {
         match &self.keys.read_from {
             ReadFrom::Database => {
-                let stored = self.stored.find(&provider.id);
-                let Some(stored) = stored.filter(|stored| !stored.is_empty()) else {
+                let Some(stored) = self.stored.find(&provider.id) else {
                     return Err(self.no_key(provider));
                 };
-                let key = self
-                    .stored
-                    .open(&self.user, &provider.id, stored)
-                    .map_err(|error| self.stored.unopened(provider, &error))?;
+                let key =
+                    self.stored.open(&self.user, &provider.id, stored).map_err(|error| match error {
+                        EnvelopeError::Empty => self.no_key(provider),
+                        error => self.stored.unopened(provider, &error),
+                    })?;
                 Ok((key, Identity::Version(stored.row.identity()), KeyStatus::parse(&stored.row.status)))
             }
             ReadFrom::Environment(files) => match files.find(provider)? {
@@ -796,6 +795,14 @@ fn count_check(call: Call, verdict: &Verdict) {
         Verdict::Rejected => CallOutcome::KeyRejected,
         Verdict::Unknown(_) => CallOutcome::Unusable,
     });
+}
+
+/// Another program may keep a row without a key, or with something that is none.
+fn no_key_in_it(why: MalformedKey) -> EnvelopeError {
+    match why {
+        MalformedKey::Empty => EnvelopeError::Empty,
+        _ => EnvelopeError::Malformed,
+    }
 }
 
 fn unreadable(provider: &Provider, why: &str) -> Error {

@@ -196,11 +196,11 @@ impl Keys {
     ) -> Result<Stored, Error> {
         self.take_turn(transaction, user, now).await?;
         let mut rows = load(transaction, user).await?;
-        if rows.data_key.is_empty() {
+        if rows.data_key.is_none() {
             self.give_data_key(transaction, user).await?;
             rows = load(transaction, user).await?;
         }
-        let damaged = rows.data_key.clone();
+        let damaged = rows.data_key.clone().unwrap_or_default();
         let stored = Stored::read(self, transaction, user, rows).await?;
         // A master key that is not given is the operator's to put right: nothing is lost yet.
         let is_damaged = matches!(
@@ -493,7 +493,7 @@ impl Changing {
             current = Some(row);
         }
         let row = self.row(stored, current.as_ref(), key, status, verified_at, now)?;
-        if let Some(current) = current.as_ref().filter(|current| !current.key.trim().is_empty())
+        if let Some(current) = current.as_ref().filter(|_| !stored.has_nothing(&self.user, &self.provider.id))
             && (!self.is_the_same(stored, current, key) || !self.has_previous(transaction, now).await?)
         {
             storage::keys::keep_current(transaction, &self.user, self.provider.id.as_str(), now).await?;

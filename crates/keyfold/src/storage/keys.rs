@@ -57,8 +57,8 @@ pub(crate) struct PreviousKeyRow {
 /// A user's data key and keys, in one look-up.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct UserKeyRows {
-    /// Wrapped; empty if another program made the row.
-    pub(crate) data_key: String,
+    /// Wrapped; nothing if another program made the row.
+    pub(crate) data_key: Option<String>,
     /// Of a database in which plain-text keys count.
     pub(crate) plain_mark: Option<String>,
     pub(crate) suspended_at: Option<Timestamp>,
@@ -68,7 +68,7 @@ pub(crate) struct UserKeyRows {
 }
 
 /// The one statement of a look-up: public for benchmarks. Rows that another program makes may lack a time.
-pub const LOOK_UP: &str = "SELECT COALESCE(s.data_key, ''), k.provider, COALESCE(k.key, ''), k.version, k.status, \
+pub const LOOK_UP: &str = "SELECT s.data_key, k.provider, COALESCE(k.key, ''), k.version, k.status, \
      COALESCE(k.created_at, '1970-01-01 00:00:00'), COALESCE(k.updated_at, k.created_at, '1970-01-01 00:00:00'), \
      k.last_used_at, k.last_verified_at, s.suspended_at, s.valid_from, \
      (SELECT r.sealed FROM root_secrets r WHERE r.name = 'plain_keys') \
@@ -150,7 +150,7 @@ pub(crate) async fn load(
 ) -> Result<Option<UserKeyRows>, StorageError> {
     let rows = connection.query(&LOAD, vec![user.as_str().into()]).await?;
     let Some(first) = rows.first() else { return Ok(None) };
-    let data_key = first.text(0)?.to_owned();
+    let data_key = first.optional(0, |row, column| row.text(column).map(str::to_owned))?;
     let suspended_at = first.optional(9, Row::time)?;
     let valid_from = first.optional(10, Row::time)?;
     let plain_mark = first.optional(11, |row, column| row.text(column).map(str::to_owned))?;

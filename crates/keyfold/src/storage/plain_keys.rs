@@ -1,7 +1,7 @@
 //! Keys in plain text: they count while the mark of an adopted database stands. Its row is sealed by a master key, so
 //! that whoever can only write to the database cannot put it there.
 //!
-//! Plain is what does not begin as a sealed value does. What is only white space is no key.
+//! Plain is what does not begin as a sealed value does; nothing at all, too.
 
 use super::Kind::{Integer, Text};
 use super::{Connection, Database, Row, Statement, StorageError, Transaction, statement};
@@ -44,7 +44,7 @@ pub struct SetAside {
 const NEXT_PLAIN: Statement = statement(
     "SELECT k.id, COALESCE(s.user_id, ''), COALESCE(k.provider, '') FROM api_keys k \
      LEFT JOIN onboarding_sessions s ON s.id = k.session_id \
-     WHERE k.id > $1 AND substr(k.key, 1, 4) <> 'kf1.' AND trim(k.key) <> '' ORDER BY k.id LIMIT $2",
+     WHERE k.id > $1 AND substr(COALESCE(k.key, ''), 1, 4) <> 'kf1.' ORDER BY k.id LIMIT $2",
     &[Integer, Integer],
 );
 const NEXT_SEALED: Statement = statement(
@@ -54,8 +54,8 @@ const NEXT_SEALED: Statement = statement(
     &[Integer, Integer],
 );
 const COUNT_PLAIN: Statement = statement(
-    "SELECT (SELECT COUNT(*) FROM api_keys WHERE substr(key, 1, 4) <> 'kf1.' AND trim(key) <> '') \
-     + (SELECT COUNT(*) FROM api_key_versions WHERE substr(key, 1, 4) <> 'kf1.' AND trim(key) <> '')",
+    "SELECT (SELECT COUNT(*) FROM api_keys WHERE substr(COALESCE(key, ''), 1, 4) <> 'kf1.') \
+     + (SELECT COUNT(*) FROM api_key_versions WHERE substr(COALESCE(key, ''), 1, 4) <> 'kf1.')",
     &[],
 );
 const COUNT_SEALED: Statement =
@@ -129,7 +129,7 @@ pub(super) const ALL: [Statement; 14] = [
 
 /// Whether this stored text is a key in plain text.
 pub(crate) fn is_plain(stored: &str) -> bool {
-    !stored.starts_with("kf1.") && !stored.trim().is_empty()
+    !stored.starts_with("kf1.")
 }
 
 /// Whether an adoption left the mark for the first start, and nothing of the database was ever sealed: the only state
