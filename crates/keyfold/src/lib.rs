@@ -295,8 +295,8 @@ impl Keyfold {
     pub async fn record_start(&self, note: &str) -> Result<(), Error> {
         let started = Event::new(Action::Started, Outcome::Ok, &Requester::new(Actor::Keyfold));
         self.keys.audit.record(vec![started.with_note(note)]).await?;
-        let plain_text = self.migration().plain_text().await?;
-        if plain_text.counts {
+        if self.keys.plain_keys_count(&self.keys.database).await? {
+            let plain_text = self.migration().plain_text().await?;
             tracing::warn!(
                 keys = plain_text.keys,
                 set_aside = plain_text.set_aside,

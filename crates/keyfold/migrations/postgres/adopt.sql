@@ -17,6 +17,8 @@ ALTER TABLE api_keys
     ADD COLUMN IF NOT EXISTS last_verified_at TIMESTAMP,
     ADD COLUMN duplicate_of VARCHAR(255);
 
+CREATE INDEX onboarding_sessions_duplicate_of ON onboarding_sessions (duplicate_of) WHERE duplicate_of IS NOT NULL;
+
 -- Of several sessions of a user the newest one is the user's.
 CREATE TEMPORARY TABLE keyfold_sessions ON COMMIT DROP AS
     SELECT id, first_value(id) OVER newest_first AS counts FROM onboarding_sessions WHERE user_id IS NOT NULL

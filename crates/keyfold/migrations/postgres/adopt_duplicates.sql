@@ -1,5 +1,6 @@
--- The other program may go on adding a row for each key that it saves: while plain keys count, the newest one does.
-CREATE FUNCTION keyfold_set_aside() RETURNS trigger LANGUAGE plpgsql AS $$
+-- The other program may go on adding a row for each key that it saves: while plain keys count, the newest one does. Its
+-- user need not see Keyfold's tables.
+CREATE FUNCTION keyfold_set_aside() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
     IF EXISTS (SELECT 1 FROM root_secrets WHERE name = 'plain_keys') THEN
         UPDATE api_keys SET duplicate_of = provider, provider = chr(1) || 'duplicate ' || id

@@ -3,3 +3,4 @@
 -- control character. This is the name that they had.
 ALTER TABLE onboarding_sessions ADD COLUMN duplicate_of VARCHAR(255);
 ALTER TABLE api_keys ADD COLUMN duplicate_of VARCHAR(255);
+CREATE INDEX onboarding_sessions_duplicate_of ON onboarding_sessions (duplicate_of) WHERE duplicate_of IS NOT NULL;

@@ -18,5 +18,6 @@ UPDATE onboarding_sessions SET duplicate_of = user_id, user_id = char(1) || 'dup
     WHERE id IN (SELECT id FROM keyfold_sessions WHERE id <> counts);
 DROP TABLE keyfold_keys;
 DROP TABLE keyfold_sessions;
+CREATE INDEX onboarding_sessions_duplicate_of ON onboarding_sessions (duplicate_of) WHERE duplicate_of IS NOT NULL;
 CREATE UNIQUE INDEX keyfold_one_session_per_user ON onboarding_sessions (user_id);
 CREATE UNIQUE INDEX keyfold_one_key_per_provider ON api_keys (session_id, provider);

@@ -101,8 +101,8 @@ const PREVIOUS: Statement = statement(
     &[Text, Text, Time],
 );
 const REMOVE_CURRENT: Statement = statement(
-    "DELETE FROM api_keys WHERE provider = $2 \
-     AND session_id = (SELECT id FROM onboarding_sessions WHERE user_id = $1)",
+    "DELETE FROM api_keys WHERE (provider = $2 OR duplicate_of = $2) \
+     AND session_id IN (SELECT id FROM onboarding_sessions WHERE user_id = $1 OR duplicate_of = $1)",
     &[Text, Text],
 );
 const REMOVE_PREVIOUS: Statement = statement(
@@ -209,7 +209,7 @@ pub(crate) async fn previous(
         .transpose()
 }
 
-/// Deletes all versions; whether there was a current one.
+/// Deletes all versions, and older keys that were set aside; whether there was one.
 pub(crate) async fn remove(
     connection: &impl Connection,
     user: &UserId,

@@ -223,6 +223,14 @@ fn after(found: i64) -> impl Iterator<Item = &'static Migration> {
 }
 
 #[cfg(test)]
+pub(super) fn texts() -> impl Iterator<Item = (i64, &'static str)> {
+    let both = |migration: &'static Migration| {
+        [migration.sqlite, migration.postgres].map(|sql| (migration.version, sql))
+    };
+    MIGRATIONS.iter().flat_map(both)
+}
+
+#[cfg(test)]
 pub(super) fn versions() -> impl Iterator<Item = i64> {
     MIGRATIONS.iter().map(|migration| migration.version)
 }
