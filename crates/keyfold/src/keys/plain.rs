@@ -42,14 +42,7 @@ impl Keys {
         user: &UserId,
         requester: &Requester,
     ) -> Result<usize, Error> {
-        let transaction = self.database.begin().await?;
-        plain_keys::give_way(&self.database, &transaction).await?;
-        // Who was deleted meanwhile is not made anew for this.
-        if !storage::sessions::take_turn(&transaction, user).await?
-            || !self.plain_keys_count(&transaction).await?
-        {
-            return Ok(0);
-        }
+        let Some(transaction) = self.begin_turn(user).await? else { return Ok(0) };
         let events = self.seal_in_turn(&transaction, user, None, requester).await?;
         self.end_turn(transaction, user, events).await
     }
@@ -119,13 +112,7 @@ impl Keys {
         user: &UserId,
         requester: &Requester,
     ) -> Result<usize, Error> {
-        let transaction = self.database.begin().await?;
-        plain_keys::give_way(&self.database, &transaction).await?;
-        if !storage::sessions::take_turn(&transaction, user).await?
-            || !self.plain_keys_count(&transaction).await?
-        {
-            return Ok(0);
-        }
+        let Some(transaction) = self.begin_turn(user).await? else { return Ok(0) };
         let stored = self.rows_to_change(&transaction, user, self.clock.now()).await?;
         let mut events = vec![];
         for row in plain_keys::lock_of(&transaction, user).await? {
@@ -175,6 +162,16 @@ impl Keys {
             return Ok(false);
         };
         Ok(open(&DataKey::of_root_key(&kept_key)?, &Purpose::KeptKey { row: id }, &row.key).is_ok())
+    }
+
+    /// Takes the user's turn; nothing if plain text does not count any more, or the user is gone: who was deleted
+    /// meanwhile is not made anew for this.
+    async fn begin_turn(&self, user: &UserId) -> Result<Option<Transaction>, Error> {
+        let transaction = self.database.begin().await?;
+        plain_keys::give_way(&self.database, &transaction).await?;
+        let is_there = storage::sessions::take_turn(&transaction, user).await?;
+        let goes_on = is_there && self.plain_keys_count(&transaction).await?;
+        Ok(goes_on.then_some(transaction))
     }
 
     async fn end_turn(

@@ -422,7 +422,7 @@ fn look_at_sqlite(transaction: &rusqlite::Transaction<'_>) -> Result<Vec<String>
     Ok(found)
 }
 
-/// What SQLite takes a declared type for, and what SQLAlchemy and others write there.
+/// What SQLite takes a declared type for, and what is usual there.
 fn sqlite_kind(declared: &str) -> FoundKind {
     let declared = declared.to_ascii_uppercase();
     let has = |words: &[&str]| words.iter().any(|word| declared.contains(word));

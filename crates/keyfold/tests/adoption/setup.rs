@@ -1,5 +1,6 @@
 //! Databases of another program, on PostgreSQL and SQLite, and how a test looks at them.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -207,13 +208,15 @@ impl Old {
         let mut statements = String::from("BEGIN;");
         for number in 0..users {
             let (user, key) = (user(number), key(number));
-            statements += &format!(
+            write!(
+                statements,
                 "INSERT INTO onboarding_sessions (user_id) VALUES ('{user}'); \
                  INSERT INTO api_keys (session_id, provider, key) \
                  SELECT id, 'gemini', '{key}' FROM onboarding_sessions WHERE user_id = '{user}'; \
                  INSERT INTO api_keys (session_id, provider, key) \
                  SELECT id, 'acme', '{key}-acme' FROM onboarding_sessions WHERE user_id = '{user}';"
-            );
+            )
+            .unwrap();
         }
         self.sql(&(statements + "COMMIT")).await;
     }
