@@ -83,7 +83,7 @@ fn a_kill_at_any_moment_of_a_migration_loses_no_key() {
     let is_whole = |round| {
         runtime().block_on(async {
             let variables = variables.iter().map(|(name, value)| (*name, value.as_str()));
-            let keyfold = Keyfold::open_with(Environment::from_iter(variables), &production.folder.root);
+            let keyfold = Keyfold::open_with(variables.collect::<Environment>(), &production.folder.root);
             let keyfold = keyfold.await.unwrap();
             for number in 1..=USERS {
                 let keys = keyfold.user_api_keys(&user(number)).await.unwrap();

@@ -142,8 +142,8 @@ async fn a_replica_goes_on_serving_while_a_newer_one_migrates_under_it() {
         soon("users are served after it", async || rounds.load(Ordering::SeqCst) > then + 20).await;
         over.store(true, Ordering::SeqCst);
     };
-    let (ann, bob, eve, ()) =
-        futures_util::future::join4(live("ann", 0), live("bob", 10_000), live("eve", 20_000), migrate).await;
+    let all = futures_util::future::join4(live("ann", 0), live("bob", 10_000), live("eve", 20_000), migrate);
+    let (ann, bob, eve, ()) = Box::pin(all).await;
     for (user, number) in [("ann", ann), ("bob", bob), ("eve", eve)] {
         assert_eq!(key_of(&old, user).await.unwrap(), example_key("gemini", number), "{user}");
     }
