@@ -8,7 +8,7 @@ SHELL := /bin/sh
 export CARGO_TARGET_DIR := $(CURDIR)/target
 
 CARGO := cargo
-CHECKS := check-format check-scripts check-imports check-lints check-docs check-dependencies
+CHECKS := check-format check-scripts check-imports check-deploy docs-site check-lints check-docs check-dependencies
 
 .PHONY: help
 help: ## List these targets
@@ -19,13 +19,23 @@ run: build ## Install what is missing, build, and serve local mode on http://127
 	@DEBUG=true exec target/release/keyfold serve
 
 .PHONY: build
-build: build-tools ## Build the program: target/release/keyfold
+build: build-tools page ## Build the program with its page: target/release/keyfold
 	$(CARGO) build --release --locked -p keyfold-server --bin keyfold
 
+.PHONY: page
+page: ## Build the web page into frontend/dist, if Node is there
+	@scripts/build-page.sh
+
 .PHONY: test
-test: build-tools ## Install what the tests need, and run all of them
+test: build-tools page ## Install what the tests need, and run all of them
 	@scripts/install-test-tools.sh
 	$(CARGO) test --workspace --locked --no-fail-fast
+	@scripts/test-typescript.sh
+
+.PHONY: test-typescript
+test-typescript: build-tools ## Check, build and test the TypeScript client against the programs (a part of `test`)
+	$(CARGO) build --locked -p keyfold-server -p keyfold-standin -p keyfold-test-servers
+	@scripts/test-typescript.sh
 
 .PHONY: check
 check: fuzz-tools ## Check format, lints, documentation, imports and dependencies
@@ -37,13 +47,21 @@ check-format:
 
 .PHONY: check-scripts
 check-scripts:
-	@for script in scripts/*.sh; do sh -n "$$script" || exit 1; done
+	@for script in scripts/*.sh deploy/*.sh; do sh -n "$$script" || exit 1; done
 	@bash -n .ci/run
-	@if command -v shellcheck >/dev/null; then shellcheck scripts/*.sh .ci/run; fi
+	@if command -v shellcheck >/dev/null; then shellcheck scripts/*.sh deploy/*.sh .ci/run; fi
 
 .PHONY: check-imports
 check-imports:
 	@scripts/check-imports.sh
+
+.PHONY: docs-site
+docs-site: ## Make the documentation's site: target/site
+	@scripts/docs-site.sh
+
+.PHONY: check-deploy
+check-deploy: ## Check the files with which Keyfold is deployed
+	@scripts/check-deploy.sh
 
 .PHONY: check-lints
 check-lints:
@@ -96,6 +114,11 @@ docs-reference: build-tools ## Bring docs/settings.md and docs/errors.md up to d
 docs-clients: build-tools ## Run the providers' client libraries, and write what worked into docs/clients.md
 	@scripts/install-test-tools.sh
 	UPDATE=1 $(CARGO) test --locked -p keyfold-server --test clients
+
+.PHONY: typescript-schema
+typescript-schema: build-tools ## Bring the TypeScript client's openapi.json and types up to date with the server
+	UPDATE=1 $(CARGO) test --locked -p keyfold-server --test docs typescript
+	@scripts/test-typescript.sh generate
 
 .PHONY: fmt
 fmt: ## Format the code

@@ -19,7 +19,7 @@ else
 fi
 
 # A lock file that names addresses would be bound to one network.
-foreign=$(grep -n '"resolved"' crates/keyfold/tests/readers/package-lock.json || true)
+foreign=$(git ls-files -z '*package-lock.json' | xargs -0 grep -n '"resolved"' || true)
 if [ -n "$foreign" ]; then
     echo "$foreign" | head -3
     echo "package-lock.json names download addresses; write it with npm's --omit-lockfile-registry-resolved"

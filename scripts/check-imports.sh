@@ -54,7 +54,7 @@ main() {
     only_in "the process environment" 'env::(var|vars|var_os|vars_os|set_var|remove_var)[ (]|option_env!' \
         'crates/keyfold/src/settings/environment\.rs' crates/keyfold/src crates/keyfold-server/src
     only_in "the status of an error" \
-        'StatusCode::(BAD|CONFLICT|FAILED|FORBIDDEN|GATEWAY|GONE|INTERNAL|LOCKED|METHOD|NOT|PAYLOAD|PAYMENT|PRECONDITION|REQUEST|SERVICE|TOO|UN[A-Z])|StatusCode::from' \
+        'StatusCode::(BAD|CONFLICT|FAILED|FORBIDDEN|GATEWAY|GONE|INTERNAL|LOCKED|METHOD|NOT_[A-LN-Z]|PAYLOAD|PAYMENT|PRECONDITION|REQUEST|SERVICE|TOO|UN[A-Z])|StatusCode::from' \
         'crates/keyfold-server/src/problem\.rs' crates/keyfold-server/src
 
     [ "$failed" -eq 0 ] && echo "imports: all run down"

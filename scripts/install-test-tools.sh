@@ -1,6 +1,7 @@
 #!/bin/sh
-# Installs what the tests need besides Rust: PostgreSQL, Redis, the readers of .env files in other languages, and the
-# programs that install and drive them. Installs nothing that is there; needs root (or sudo) only for what is missing.
+# Installs what the tests need besides Rust: PostgreSQL, Redis, nginx, bubblewrap, the readers of .env files in other
+# languages, and the programs that install and drive them. Installs nothing that is there; needs root (or sudo) only for
+# what is missing.
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -16,6 +17,9 @@ main() {
     # Debian keeps the server's programs off the path.
     ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || want postgresql
     command -v redis-server >/dev/null || command -v valkey-server >/dev/null || want redis-server
+    # The tests of deployment start the image's root directory and the replicas with these.
+    command -v bwrap >/dev/null || want bubblewrap
+    PATH=$PATH:/usr/sbin command -v nginx >/dev/null || want nginx-light
     # shellcheck disable=SC2086 # names of packages, one by one
     [ -z "$packages" ] || scripts/install-packages.sh "The tests" $packages
     sh scripts/install-test-programs.sh

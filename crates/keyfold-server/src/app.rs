@@ -13,6 +13,7 @@ use keyfold::clock::{Random, random_bytes};
 
 use crate::config::{Network, ServerConfig};
 use crate::metrics::Metrics;
+use crate::web::Pages;
 
 /// The running application. Cheap to clone.
 #[derive(Clone)]
@@ -42,6 +43,8 @@ pub struct AppState {
     pub request_ids: RequestIds,
     /// Counters.
     pub metrics: Metrics,
+    /// What browsers are shown.
+    pub pages: Arc<Pages>,
     /// How long a request's body may take to arrive.
     pub body_timeout: std::time::Duration,
 }
@@ -53,7 +56,9 @@ impl App {
         let guard =
             LocalGuard::new(config.allowed_hosts.clone(), origins.clone(), config.local_token.clone());
         let verifier = config.issuer.as_ref().map(|issuer| Arc::new(keyfold.token_verifier(issuer)));
+        let pages = Pages::built_in(config.issuer.as_ref());
         Self(Arc::new(AppState {
+            pages: Arc::new(pages),
             metrics: Metrics::new(&keyfold, verifier.clone()),
             keyfold,
             guard,

@@ -17,7 +17,7 @@ use crate::caller::{Caller, RequestId};
 use crate::current_service::{is_service_token, not_a_user, refuse_in_address};
 use crate::problem::Problem;
 use crate::rate_limit;
-use crate::web::PAGES;
+use crate::web::is_page;
 
 /// The cookie that stands for a local token that was shown once.
 pub(crate) const SESSION_COOKIE: &str = "keyfold_session";
@@ -168,7 +168,7 @@ pub(crate) fn request_origin(parts: &Parts) -> RequestOrigin<'_> {
         fetch_site: headers
             .contains_key(SEC_FETCH_SITE)
             .then(|| once(headers, &SEC_FETCH_SITE).unwrap_or("")),
-        is_page_navigation: navigates && PAGES.contains(&parts.uri.path()),
+        is_page_navigation: navigates && is_page(parts.uri.path()),
         bearer: once(headers, &AUTHORIZATION).and_then(bearer),
         session: cookie(headers, SESSION_COOKIE),
     }

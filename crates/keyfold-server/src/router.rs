@@ -6,6 +6,7 @@ use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::IntoResponse;
 use axum::routing::{any, get};
+use http::{HeaderMap, Method, Uri};
 use keyfold::mode::Mode;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::OpenApi;
@@ -26,7 +27,6 @@ use crate::routes::{
     account, audit, config, frontend_env, gateway, generate, health, keys, onboarding, openapi, providers,
     research, service, usage, webhooks,
 };
-use crate::web;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -133,20 +133,19 @@ fn describe_problems(operation: &mut Operation) {
 pub fn router(app: &App) -> Router {
     let (api, _) = api().split_for_parts();
     let text: Arc<str> = description().to_pretty_json().unwrap_or_default().into();
-    let pages = Router::new()
-        .route("/", get(web::overview))
-        .route("/docs", get(web::docs))
-        .route("/openapi.json", get(async move || openapi::openapi(&text)))
-        .route("/assets/page.css", get(web::style))
-        .route("/assets/overview.js", get(web::overview_script))
-        .route("/assets/docs.js", get(web::docs_script));
+    let pages = Arc::clone(&app.pages);
     let service = api
-        .merge(pages)
+        .merge(pages.routes())
+        .route("/openapi.json", get(async move || openapi::openapi(&text)))
         // What is behind it is described by each provider.
         .route("/gateway/{provider}/{*path}", any(gateway::gateway))
         .route("/gateway/{provider}/", any(gateway::gateway))
-        .fallback(|| async {
-            Problem::new("not_found", "There is nothing at this address. /docs lists what there is.")
+        .fallback(async move |method: Method, uri: Uri, headers: HeaderMap| {
+            let nothing = "There is nothing at this address. /docs lists what there is.";
+            let problem = Problem::new("not_found", nothing).into_response();
+            let Some(mut page) = pages.nothing_here(&method, uri.path(), &headers) else { return problem };
+            *page.status_mut() = problem.status();
+            page
         })
         .method_not_allowed_fallback(|| async {
             Problem::new(

@@ -1,49 +1,127 @@
-//! The pages that come with the program: the overview at `/` and the description of the API at `/docs`.
+//! The pages that come with the program: the web page, and the description of the API at `/docs`.
 
+mod files;
+mod policy;
+
+use std::sync::Arc;
+
+use axum::Router;
 use axum::response::{Html, IntoResponse, Response};
-use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
-use http::{HeaderName, HeaderValue};
+use axum::routing::get;
+use http::header::{ACCEPT, CONTENT_SECURITY_POLICY, X_FRAME_OPTIONS};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use keyfold::auth::issuer::Issuer;
+
+use files::{BUILT_IN, Files, PageFile};
+
+/// Where the web page shows something of its own. Besides these there is `/keys/` with a provider.
+const VIEWS: [&str; 8] = ["/", "/onboarding", "/keys", "/try", "/activity", "/account", "/sign-in", CALLBACK];
+const CALLBACK: &str = "/callback";
+const VIEW_OF_ONE_KEY: &str = "/keys/{provider}";
+/// Who may reach a window that a page opened (<https://html.spec.whatwg.org/#cross-origin-opener-policies>).
+const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
+const DOCS: &str = "/docs";
+/// What lies below these is for programs: what is not there is told in their way.
+const OF_PROGRAMS: [&str; 6] = ["/api/", "/gateway/", "/assets/", "/webhooks/", "/openapi.json", "/healthz"];
+
+const DOCS_FILES: [PageFile; 2] = [
+    PageFile::plain("/assets/page.css", include_bytes!("../pages/page.css")),
+    PageFile::plain("/assets/docs.js", include_bytes!("../pages/docs.js")),
+];
 
 /// The pages that a link elsewhere may lead to.
-pub(crate) const PAGES: [&str; 2] = ["/", "/docs"];
-
-/// A page loads its own style, script and data, and nothing else.
-const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
-     connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'";
-
-pub(crate) async fn overview() -> Response {
-    page(include_str!("../../../frontend/index.html"))
+pub(crate) fn is_page(path: &str) -> bool {
+    path == DOCS
+        || VIEWS.contains(&path)
+        || path.strip_prefix("/keys/").is_some_and(|provider| !provider.is_empty() && !provider.contains('/'))
 }
 
-pub(crate) async fn docs() -> Response {
-    page(include_str!("../../../frontend/docs.html"))
+/// The pages with their files, ready to be sent.
+pub struct Pages {
+    files: Files,
+    policy: HeaderValue,
+    /// Of the address to which an issuer leads back, if it may do so in a frame of the page.
+    policy_in_frame: Option<HeaderValue>,
+    /// Whether people sign in, perhaps in a window beside the page.
+    has_sign_in: bool,
 }
 
-pub(crate) async fn style() -> Response {
-    asset("text/css; charset=utf-8", include_str!("../../../frontend/page.css"))
+impl Pages {
+    /// Those that were built in. `issuer` is whose tokens count.
+    pub fn built_in(issuer: Option<&Issuer>) -> Self {
+        Self::of(BUILT_IN, issuer)
+    }
+
+    fn of(built: &[PageFile], issuer: Option<&Issuer>) -> Self {
+        let files = built.iter().chain(&DOCS_FILES).copied();
+        let policy = |framed_by| policy::of_page(issuer, framed_by);
+        Self {
+            files: Files::new(files),
+            policy: policy("'none'"),
+            policy_in_frame: issuer.filter(|issuer| !issuer.is_clerk()).map(|_| policy("'self'")),
+            has_sign_in: issuer.is_some(),
+        }
+    }
+
+    /// Their routes.
+    pub(crate) fn routes<S: Clone + Send + Sync + 'static>(self: &Arc<Self>) -> Router<S> {
+        let mut router = Router::new().route(DOCS, get(docs));
+        for view in VIEWS.into_iter().chain([VIEW_OF_ONE_KEY]) {
+            let pages = Arc::clone(self);
+            let page = move || if view == CALLBACK { pages.page_in_frame() } else { pages.page() };
+            router = router.route(view, get(async move || page()));
+        }
+        for (path, file) in self.files.iter() {
+            let file = file.clone();
+            router = router.route(path, get(async move |headers: HeaderMap| file.send(&headers)));
+        }
+        router
+    }
+
+    /// The page for a browser that was led to an address where nothing is; `None` for programs.
+    pub(crate) fn nothing_here(&self, method: &Method, path: &str, headers: &HeaderMap) -> Option<Response> {
+        let wants_html = |kinds: &HeaderValue| kinds.to_str().is_ok_and(|kinds| kinds.contains("text/html"));
+        let navigates = (method == Method::GET || method == Method::HEAD)
+            && headers.get_all(ACCEPT).iter().any(wants_html)
+            && !OF_PROGRAMS.iter().any(|begin| path.starts_with(begin));
+        (navigates && self.files.page().is_some()).then(|| self.page())
+    }
+
+    fn page_in_frame(&self) -> Response {
+        let mut response = self.page();
+        if let (Some(policy), true) = (&self.policy_in_frame, self.files.page().is_some()) {
+            response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy.clone());
+            response.headers_mut().insert(X_FRAME_OPTIONS, HeaderValue::from_static("SAMEORIGIN"));
+            // It ends in the window that the page opened, and tells that page.
+            response.headers_mut().insert(OPENER_POLICY, HeaderValue::from_static("unsafe-none"));
+        }
+        response
+    }
+
+    fn page(&self) -> Response {
+        match self.files.page() {
+            Some(html) => {
+                let mut response =
+                    ([(CONTENT_SECURITY_POLICY, self.policy.clone())], Html(html)).into_response();
+                if self.has_sign_in {
+                    let opener = HeaderValue::from_static("same-origin-allow-popups");
+                    response.headers_mut().insert(OPENER_POLICY, opener);
+                }
+                response
+            }
+            None => of_docs(include_str!("../pages/notice.html")),
+        }
+    }
 }
 
-pub(crate) async fn overview_script() -> Response {
-    asset("text/javascript; charset=utf-8", include_str!("../../../frontend/overview.js"))
+async fn docs() -> Response {
+    of_docs(include_str!("../pages/docs.html"))
 }
 
-pub(crate) async fn docs_script() -> Response {
-    asset("text/javascript; charset=utf-8", include_str!("../../../frontend/docs.js"))
+fn of_docs(html: &'static str) -> Response {
+    let policy = HeaderValue::from_static(policy::OF_DOCS);
+    ([(CONTENT_SECURITY_POLICY, policy)], Html(html)).into_response()
 }
 
-fn page(html: &'static str) -> Response {
-    ([policy()], Html(html)).into_response()
-}
-
-fn policy() -> (HeaderName, HeaderValue) {
-    (CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE_POLICY))
-}
-
-fn asset(kind: &'static str, text: &'static str) -> Response {
-    let headers = [
-        (CONTENT_TYPE, HeaderValue::from_static(kind)),
-        // Asked for anew each time, and small: a new binary shows at once.
-        (CACHE_CONTROL, HeaderValue::from_static("no-cache")),
-    ];
-    (headers, text).into_response()
-}
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@
 //! own, against a `keyfold serve` of their own and the providers' stand-in. In them `http://127.0.0.1:8000` stands
 //! for wherever that Keyfold listens, and `YOUR_GEMINI_KEY` for a key that the stand-in takes for Gemini
 //! (`OTHER_GEMINI_KEY` for another one). Some documents are about production, so their Keyfold serves that, with a
-//! PostgreSQL and a token issuer of its own.
+//! PostgreSQL and a token issuer of its own; so it is for blocks that begin with ```` ```sh run production ````.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "it is a test")]
 
@@ -40,7 +40,7 @@ mod reference {
         let path = root().join("docs/settings.md");
         let text = read(&path);
         let (before, _) = text.split_once(BEGIN).unwrap();
-        check_or_update(&path, &text, &format!("{before}{BEGIN}\n{}", settings_table()));
+        check_or_update("docs-reference", &path, &text, &format!("{before}{BEGIN}\n{}", settings_table()));
     }
 
     #[test]
@@ -62,7 +62,7 @@ mod reference {
             !wanted.contains("Not explained yet.") || updating(),
             "a code is not explained in docs/errors.md"
         );
-        check_or_update(&path, &text, &wanted);
+        check_or_update("docs-reference", &path, &text, &wanted);
     }
 
     fn settings_table() -> String {
@@ -96,19 +96,30 @@ mod reference {
         files.retain(|file| !names_only.iter().any(|name| file.ends_with(name)));
         files.iter().map(|file| read(file)).collect()
     }
+}
 
-    fn updating() -> bool {
-        // The switch of `make docs-reference`.
-        #[expect(clippy::disallowed_methods, reason = "a switch of this test, no setting")]
-        std::env::var_os("UPDATE").is_some()
-    }
+/// What the TypeScript client knows of the API is what this server says of itself. Then its own tests hold that its
+/// types are made of that, and that every call has a method.
+#[test]
+fn the_typescript_client_has_this_servers_description() {
+    let said = Command::new(env!("CARGO_BIN_EXE_keyfold")).arg("openapi").env_clear().output().unwrap();
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    let path = root().join("clients/typescript/openapi.json");
+    let is = fs::read_to_string(&path).unwrap_or_default();
+    check_or_update("typescript-schema", &path, &is, &String::from_utf8(said.stdout).unwrap());
+}
 
-    fn check_or_update(path: &Path, is: &str, wanted: &str) {
-        if updating() {
-            fs::write(path, wanted).unwrap();
-        } else {
-            assert!(is == wanted, "{} is out of date; run `make docs-reference`", path.display());
-        }
+fn updating() -> bool {
+    // The switch of the targets of `make` that are named in the failures.
+    #[expect(clippy::disallowed_methods, reason = "a switch of this test, no setting")]
+    std::env::var_os("UPDATE").is_some()
+}
+
+fn check_or_update(target: &str, path: &Path, is: &str, wanted: &str) {
+    if updating() {
+        fs::write(path, wanted).unwrap();
+    } else {
+        assert!(is == wanted, "{} is out of date; run `make {target}`", path.display());
     }
 }
 
@@ -134,6 +145,14 @@ fn links_lead_somewhere() {
                 );
             }
         }
+    }
+}
+
+#[test]
+fn troubleshooting_says_whom_each_error_concerns() {
+    let text = read(&root().join("docs/troubleshooting.md"));
+    for (code, ..) in CODES {
+        assert!(text.contains(&format!("(errors.md#{code})")), "docs/troubleshooting.md lacks {code}");
     }
 }
 
@@ -214,25 +233,29 @@ async fn commands_work() {
     let mut documents_with_commands = 0;
     for document in documents() {
         let text = read(&document);
-        let blocks = runnable(&text);
-        if blocks.is_empty() {
-            continue;
-        }
-        documents_with_commands += 1;
-        let standin = Standin::start().await;
-        let mode = if PRODUCTION.iter().any(|name| document.ends_with(name)) {
-            production().await
-        } else {
-            vec![("DEBUG".to_owned(), "true".to_owned())]
-        };
-        let ran = tokio::task::spawn_blocking(move || {
-            let example = Example::start(&standin, mode);
-            for (line, block) in blocks {
-                example.run(&block, &format!("{}:{line}", document.display()));
+        let is_about_production = PRODUCTION.iter().any(|name| document.ends_with(name));
+        let (usual, marked) = (runnable(&text, "sh run"), runnable(&text, "sh run production"));
+        for (blocks, in_production) in [(usual, is_about_production), (marked, true)] {
+            if blocks.is_empty() {
+                continue;
             }
-        });
-        if let Err(error) = ran.await {
-            std::panic::resume_unwind(error.into_panic());
+            documents_with_commands += 1;
+            let standin = Standin::start().await;
+            let mode = if in_production {
+                production().await
+            } else {
+                vec![("DEBUG".to_owned(), "true".to_owned())]
+            };
+            let document = document.clone();
+            let ran = tokio::task::spawn_blocking(move || {
+                let example = Example::start(&standin, mode);
+                for (line, block) in blocks {
+                    example.run(&block, &format!("{}:{line}", document.display()));
+                }
+            });
+            if let Err(error) = ran.await {
+                std::panic::resume_unwind(error.into_panic());
+            }
         }
     }
     assert!(documents_with_commands > 0, "no runnable block was found");
@@ -351,12 +374,12 @@ fn path_with_keyfold() -> String {
     format!("{}:{path}", program.parent().unwrap().display())
 }
 
-/// The runnable blocks, each with its line.
-fn runnable(text: &str) -> Vec<(usize, String)> {
+/// The runnable blocks with this mark, each with its line.
+fn runnable(text: &str, mark: &str) -> Vec<(usize, String)> {
     let mut blocks = vec![];
     let mut lines = text.lines().enumerate();
     while let Some((number, line)) = lines.next() {
-        if line.trim() == "```sh run" {
+        if line.trim().strip_prefix("```") == Some(mark) {
             let block = lines.by_ref().map(|(_, line)| line).take_while(|line| line.trim() != "```");
             blocks.push((number + 1, block.collect::<Vec<_>>().join("\n")));
         }
@@ -399,6 +422,7 @@ fn documents() -> Vec<PathBuf> {
         }
     }
     files_below(&root().join("docs"), "md", &mut documents);
+    documents.push(root().join("clients/typescript/README.md"));
     documents.sort();
     documents
 }

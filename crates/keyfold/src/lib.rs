@@ -78,7 +78,7 @@ pub use usage::{AnswerReader, TokenCounts};
 pub use usage::{DayOfUsage, UsageFigures};
 
 use account::{Account, IssuerMessages};
-use audit::{Action, Audit, AuditLog, AuditParts, EntryPage, Event, Outcome};
+use audit::{Action, Audit, AuditLog, AuditParts, EntryFilter, EntryPage, Event, Outcome};
 use auth::issuer::Issuer;
 use auth::{AuthenticatedUser, KeySetTimeouts, TokenVerifier};
 use clock::{Clock, Random, SystemClock, SystemRandom};
@@ -331,6 +331,14 @@ impl Keyfold {
         self.keys.audit.sinks().lost()
     }
 
+    /// Local mode: the backend `.env`, and the frontend one if there is one.
+    pub fn env_files(&self) -> Option<(&Path, Option<&Path>)> {
+        match &self.keys.read_from {
+            ReadFrom::Database => None,
+            ReadFrom::Environment(files) => Some((files.backend(), files.frontend())),
+        }
+    }
+
     /// The audit log, for whoever runs this Keyfold. It is to be dropped before the Keyfold is closed.
     pub fn audit_log(&self) -> AuditLog {
         let (database, chain) = (self.keys.database.clone(), self.keys.audit.chain().clone());
@@ -345,11 +353,12 @@ impl Keyfold {
     pub async fn audit_of(
         &self,
         user: &AuthenticatedUser,
+        filter: &EntryFilter,
         limit: u32,
         cursor: Option<&str>,
     ) -> Result<EntryPage, Error> {
         self.admit(user).await?;
-        self.audit_log().of_user(user.user(), limit, cursor).await
+        self.audit_log().of_user(user.user(), filter, limit, cursor).await
     }
 
     /// Removes rows of the audit log that are older than its settings allow, and makes those about users anonymous who

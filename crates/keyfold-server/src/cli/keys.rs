@@ -213,7 +213,7 @@ async fn run(keyfold: &Keyfold, command: Command, user: &UserId) -> Result<(), F
 async fn list(keyfold: &Keyfold, keys: &UserApiKeys, json: bool) -> Result<(), Failure> {
     let records = keys.list()?;
     if json {
-        let views: Vec<KeyView> = records.iter().map(KeyView::from).collect();
+        let views = KeyView::of_all(&records, &keys.with_previous().await?);
         return print(&serde_json::to_string_pretty(&json!({ "keys": views }))?);
     }
     if records.is_empty() {

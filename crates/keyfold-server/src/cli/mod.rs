@@ -6,6 +6,7 @@ mod doctor;
 mod keys;
 mod master_key;
 mod migrate;
+mod ready;
 mod reconcile;
 mod revoke;
 mod run;
@@ -45,6 +46,11 @@ enum Command {
     Serve,
     /// Check the installation and say what to do about what is wrong
     Doctor(doctor::Arguments),
+    /// Ask the Keyfold that serves on this machine whether it is ready, for health checks
+    ///
+    /// It asks for `/readyz` at `HOST` and `PORT`. Exit status: 0 ready, 1 not.
+    #[command(verbatim_doc_comment)]
+    Ready,
     /// List, set, remove, check, roll back or revoke users' keys
     Keys(keys::Arguments),
     /// Run a command with a user's keys in its environment
@@ -108,6 +114,7 @@ pub fn main() -> ExitCode {
     let done = start().and_then(|start| match arguments.command {
         Command::Serve => serve::serve(&start),
         Command::Doctor(arguments) => doctor::doctor(start, &arguments),
+        Command::Ready => ready::ready(start),
         Command::Keys(arguments) => keys::keys(start, arguments),
         Command::Run(arguments) => run::run(start, &arguments),
         Command::Users(arguments) => users::users(start, &arguments),

@@ -92,6 +92,11 @@ impl Config {
 }
 
 impl ServerConfig {
+    /// Where a server with these settings listens, whatever else is wrong with them.
+    pub(crate) fn listen_address(sources: &Sources) -> Option<SocketAddr> {
+        read_listen(sources, true, &mut Problems::default())
+    }
+
     pub(crate) fn read(sources: &Sources, problems: &mut Problems) -> Option<Self> {
         let before = problems.0.len();
         let local = sources.mode() == Mode::Local;

@@ -2,7 +2,8 @@
 
 use axum::Json;
 use axum::extract::{RawQuery, State};
-use keyfold::audit::Entry;
+use keyfold::audit::{Action, ActionFilter, Entry, EntryFilter, Outcome};
+use keyfold::provider::ProviderId;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -14,6 +15,7 @@ use crate::problem::Problem;
 const USUAL_LIMIT: u32 = 50;
 /// The most events of a page.
 const MOST: u32 = 200;
+const PARAMETERS: [&str; 5] = ["limit", "cursor", "provider", "action", "outcome"];
 
 #[derive(Serialize, ToSchema)]
 pub(crate) struct AuditPage {
@@ -77,10 +79,13 @@ impl From<Entry> for AuditEvent {
 /// What was done with the user's keys, the newest first. The use of a key is there within about a second.
 #[utoipa::path(get, path = "/api/audit", operation_id = "listAuditEvents", tag = "audit", params(
     ("limit" = Option<u32>, Query, description = "events of a page, 1 to 200; 50 without it"),
-    ("cursor" = Option<String>, Query, description = "the `next_cursor` of the page before")
+    ("cursor" = Option<String>, Query, description = "the `next_cursor` of the page before"),
+    ("provider" = Option<String>, Query, description = "of this provider's keys only"),
+    ("action" = Option<String>, Query, description = "this action only, such as `key.saved`; or a kind of them, such as `key.`"),
+    ("outcome" = Option<String>, Query, description = "of which this came only, such as `ok`")
 ), responses(
     (status = 200, body = AuditPage, description = "done"),
-    (status = 422, description = "`invalid_request`: `limit` or `cursor`")
+    (status = 422, description = "`invalid_request`: names the parameter")
 ))]
 pub(crate) async fn list(
     State(app): State<App>,
@@ -88,44 +93,73 @@ pub(crate) async fn list(
     RawQuery(query): RawQuery,
 ) -> Result<Json<AuditPage>, Problem> {
     let query = PageQuery::parse(query.as_deref().unwrap_or_default())?;
-    let page = app.keyfold.audit_of(&user, query.limit, query.cursor.as_deref()).await?;
+    let page = app.keyfold.audit_of(&user, &query.filter, query.limit, query.cursor.as_deref()).await?;
     Ok(Json(AuditPage {
         events: page.entries.into_iter().map(AuditEvent::from).collect(),
         next_cursor: page.next_cursor,
     }))
 }
 
+#[derive(Default)]
 struct PageQuery {
     limit: u32,
     cursor: Option<String>,
+    filter: EntryFilter,
 }
 
 impl PageQuery {
     /// What is not known is let pass: proxies and pages add parameters of their own.
     fn parse(query: &str) -> Result<Self, Problem> {
-        let mut found = Self { limit: USUAL_LIMIT, cursor: None };
+        let mut found = Self { limit: USUAL_LIMIT, ..Self::default() };
         let mut seen: Vec<String> = vec![];
         for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
-            if name != "limit" && name != "cursor" {
+            if !PARAMETERS.contains(&&*name) {
                 continue;
             }
             if seen.iter().any(|seen| *seen == name) {
                 return Err(Problem::invalid_request(&name, "is there twice; send it once"));
             }
-            seen.push(name.to_string());
-            if name == "cursor" {
-                found.cursor = Some(value.into_owned());
-                continue;
-            }
-            let is_number = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
-            found.limit = is_number
-                .then(|| value.parse().ok())
-                .flatten()
-                .filter(|limit| (1..=MOST).contains(limit))
-                .ok_or_else(|| {
-                    Problem::invalid_request("limit", format!("must be a number from 1 to {MOST}"))
-                })?;
+            found.take(&name, &value).map_err(|why| Problem::invalid_request(&name, why))?;
+            seen.push(name.into_owned());
         }
         Ok(found)
     }
+
+    fn take(&mut self, name: &str, value: &str) -> Result<(), String> {
+        match name {
+            "limit" => self.limit = limit(value)?,
+            "cursor" => self.cursor = Some(value.to_owned()),
+            "provider" => {
+                let provider = ProviderId::parse(value).map_err(|why| format!("is no id: {why}"))?;
+                self.filter.provider = Some(provider);
+            }
+            "action" => {
+                let action = ActionFilter::parse(value).ok_or_else(|| {
+                    let known = words(Action::ALL.iter().map(Action::to_string));
+                    format!("must be one of {known}; or the first part of one up to its point, such as key.")
+                })?;
+                self.filter.action = Some(action);
+            }
+            _ => {
+                let outcome = Outcome::parse(value).ok_or_else(|| {
+                    format!("must be one of {}", words(Outcome::ALL.iter().map(Outcome::to_string)))
+                })?;
+                self.filter.outcome = Some(outcome);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn limit(text: &str) -> Result<u32, String> {
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    is_number
+        .then(|| text.parse().ok())
+        .flatten()
+        .filter(|limit| (1..=MOST).contains(limit))
+        .ok_or_else(|| format!("must be a number from 1 to {MOST}"))
+}
+
+fn words(words: impl Iterator<Item = String>) -> String {
+    words.collect::<Vec<_>>().join(", ")
 }

@@ -1,5 +1,7 @@
 //! What a page needs before anybody has signed in. Nothing secret.
 
+use std::path::Path;
+
 use axum::Json;
 use axum::extract::State;
 use keyfold::auth::issuer::Issuer;
@@ -16,6 +18,19 @@ pub(crate) struct PublicConfig {
     auth: AuthConfig,
     /// `keyfold` or `alwrity`
     onboarding: &'static str,
+    /// Local mode: where saved keys go besides the database.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    env_files: Option<EnvFilePaths>,
+}
+
+/// The `.env` files of local mode.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct EnvFilePaths {
+    /// The back end's.
+    backend: String,
+    /// The front end's, which takes the keys that browsers need.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    frontend: Option<String>,
 }
 
 /// How to sign in. Of the others only those are there that the kind needs.
@@ -46,7 +61,12 @@ pub(crate) async fn config(State(app): State<App>) -> Json<PublicConfig> {
         _ if app.guard.has_token() => AuthConfig { kind: "token", ..AuthConfig::default() },
         _ => AuthConfig { kind: "none", ..AuthConfig::default() },
     };
-    Json(PublicConfig { mode: mode.as_str(), auth, onboarding: app.keyfold.preset().as_str() })
+    let shown = |path: &Path| path.display().to_string();
+    let env_files = app
+        .keyfold
+        .env_files()
+        .map(|(backend, frontend)| EnvFilePaths { backend: shown(backend), frontend: frontend.map(shown) });
+    Json(PublicConfig { mode: mode.as_str(), auth, onboarding: app.keyfold.preset().as_str(), env_files })
 }
 
 fn of_issuer(issuer: &Issuer) -> AuthConfig {

@@ -1,8 +1,10 @@
 //! A key record as JSON. There is no field that could hold a key.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use keyfold::keys::{KeyRecord, Saved};
-use keyfold::provider::Verdict;
+use keyfold::provider::{ProviderId, Verdict};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -22,6 +24,14 @@ pub(crate) struct KeyView {
     updated_at: Option<String>,
     last_used_at: Option<String>,
     last_verified_at: Option<String>,
+    /// Whether it can be rolled back.
+    has_previous: bool,
+    /// Local mode: the variable of the process that is used instead of what the files have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    overridden: Option<String>,
+    /// Local mode: the `.env` files that a saved key stands in.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    files: Vec<String>,
 }
 
 /// A key that was saved, and what the user should know.
@@ -43,8 +53,14 @@ pub(crate) struct VerdictView {
     detail: String,
 }
 
-impl From<&KeyRecord> for KeyView {
-    fn from(record: &KeyRecord) -> Self {
+impl KeyView {
+    /// Views of a user's keys; `with_previous` are those that can be rolled back.
+    pub(crate) fn of_all(records: &[KeyRecord], with_previous: &BTreeSet<ProviderId>) -> Vec<Self> {
+        records.iter().map(|record| Self::new(record, with_previous.contains(&record.provider))).collect()
+    }
+
+    /// The view of one.
+    pub(crate) fn new(record: &KeyRecord, has_previous: bool) -> Self {
         let text = |time: Option<Timestamp>| time.map(|time| time.to_string());
         Self {
             provider: record.provider.to_string(),
@@ -56,6 +72,9 @@ impl From<&KeyRecord> for KeyView {
             updated_at: text(record.updated_at),
             last_used_at: text(record.last_used_at),
             last_verified_at: text(record.last_verified_at),
+            has_previous,
+            overridden: record.overridden_by.clone(),
+            files: record.files.iter().map(|file| file.display().to_string()).collect(),
         }
     }
 }
@@ -63,7 +82,7 @@ impl From<&KeyRecord> for KeyView {
 impl From<&Saved> for SavedKeyView {
     fn from(saved: &Saved) -> Self {
         Self {
-            key: (&saved.record).into(),
+            key: KeyView::new(&saved.record, saved.has_previous),
             warnings: saved.warnings.iter().map(ToString::to_string).collect(),
         }
     }

@@ -48,7 +48,7 @@ pub(crate) async fn list(
     let keys = app.keyfold.keys_of(&user).await?;
     let missing = app.keyfold.onboarding(&user).await?.missing_keys(&keys)?;
     Ok(Json(KeyList {
-        keys: keys.list()?.iter().map(KeyView::from).collect(),
+        keys: KeyView::of_all(&keys.list()?, &keys.with_previous().await?),
         missing: missing.iter().map(ToString::to_string).collect(),
     }))
 }
@@ -115,7 +115,8 @@ pub(crate) async fn roll_back(
 ) -> Result<Json<KeyView>, Problem> {
     let provider = app.keyfold.provider(&provider)?;
     let record = app.keyfold.keys_to_change(&user).await?.roll_back(&provider).await?;
-    Ok(Json(KeyView::from(&record)))
+    // What was current a moment ago is kept in its place.
+    Ok(Json(KeyView::new(&record, true)))
 }
 
 /// What the provider says of the given key, or of the stored one if none is given.

@@ -99,6 +99,47 @@ async fn pages_join_without_a_gap_whatever_comes_meanwhile() {
 }
 
 #[tokio::test]
+async fn events_are_selected_by_provider_action_and_outcome_page_by_page() {
+    let production = Production::start().await;
+    let (a, b) = (production.as_user("user_a"), production.as_user("user_b"));
+    for provider in ["gemini", "exa", "openai"] {
+        a.has_example_key(provider, 1).await;
+        b.has_example_key(provider, 2).await;
+        production.clock.advance(SignedDuration::from_secs(1));
+    }
+    a.delete("/api/keys/exa").await;
+    let whole = soon(7, async || a.get("/api/audit").await).await;
+    let of = async |query: &str| {
+        let answer = a.get(&format!("/api/audit?{query}")).await.ok();
+        answer["events"].as_array().unwrap().clone()
+    };
+    let of_whole = |is_wanted: &dyn Fn(&Value) -> bool| {
+        whole.iter().filter(|event| is_wanted(event)).cloned().collect::<Vec<_>>()
+    };
+    for (query, expected, count) in [
+        ("provider=exa", of_whole(&|event| event["provider"] == "exa"), 3),
+        ("action=key.saved", of_whole(&|event| event["action"] == "key.saved"), 3),
+        ("action=key.", whole.clone(), 7),
+        ("action=user.", vec![], 0),
+        ("outcome=valid", of_whole(&|event| event["outcome"] == "valid"), 3),
+        ("provider=exa&action=key.deleted&outcome=ok", whole[..1].to_vec(), 1),
+        ("provider=mistral", vec![], 0),
+    ] {
+        assert_eq!((of(query).await, expected.len()), (expected, count), "{query}");
+    }
+
+    let mut found = vec![];
+    let mut query = "action=key.saved&limit=1".to_owned();
+    loop {
+        let page = a.get(&format!("/api/audit?{query}")).await.ok();
+        found.extend(page["events"].as_array().unwrap().clone());
+        let Some(cursor) = page["next_cursor"].as_str() else { break };
+        query = format!("action=key.saved&limit=1&cursor={cursor}");
+    }
+    assert_eq!(found, of("action=key.saved").await);
+}
+
+#[tokio::test]
 async fn nobody_sees_anothers_events_with_any_cursor() {
     let production = Production::start().await;
     let (a, b) = (production.as_user("user_a"), production.as_user("user_b"));
@@ -135,6 +176,14 @@ async fn what_cannot_be_a_page_is_refused_by_its_name() {
         ("cursor=%00", "cursor"),
         ("cursor=__________________________", "cursor"),
         ("cursor=a&cursor=b", "cursor"),
+        ("provider=", "provider"),
+        ("provider=Not%20one", "provider"),
+        ("provider=exa&provider=exa", "provider"),
+        ("action=", "action"),
+        ("action=key", "action"),
+        ("action=key.%25", "action"),
+        ("outcome=", "outcome"),
+        ("outcome=fine", "outcome"),
     ] {
         let problem = local.get(&format!("/api/audit?{query}")).await.problem(422, "invalid_request");
         assert_eq!(problem["field"], field, "{query}: {problem}");

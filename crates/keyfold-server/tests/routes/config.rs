@@ -9,7 +9,18 @@ use crate::support::{Local, Setup};
 async fn local_mode_needs_no_sign_in() {
     let local = Local::start().await;
     let config = local.get("/api/config").await.ok();
-    assert_eq!(config, json!({ "mode": "local", "auth": { "kind": "none" }, "onboarding": "keyfold" }));
+    let env_files = json!({ "backend": local.path(".env"), "frontend": local.path("frontend/.env") });
+    let expected = json!({
+        "mode": "local", "auth": { "kind": "none" }, "onboarding": "keyfold", "env_files": env_files,
+    });
+    assert_eq!(config, expected);
+}
+
+#[tokio::test]
+async fn without_a_front_end_there_is_one_env_file() {
+    let local = Setup::default().without_frontend().start().await;
+    let config = local.get("/api/config").await.ok();
+    assert_eq!(config["env_files"], json!({ "backend": local.path(".env") }));
 }
 
 #[tokio::test]
@@ -19,7 +30,8 @@ async fn a_local_token_is_a_way_to_sign_in_and_is_not_shown() {
     let local = setup.start().await;
     let request = local.request(reqwest::Method::GET, "/api/config").bearer_auth("correct-horse");
     let config = local.send(request).await.ok();
-    assert_eq!(config, json!({ "mode": "local", "auth": { "kind": "token" }, "onboarding": "alwrity" }));
+    assert_eq!((&config["mode"], &config["onboarding"]), (&json!("local"), &json!("alwrity")));
+    assert_eq!(config["auth"], json!({ "kind": "token" }));
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use keyfold_standin::{
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::support::production::Production;
 use crate::support::{Answer, Local, START, Setup, files_below};
 
 const DAY: SignedDuration = SignedDuration::from_hours(24);
@@ -39,6 +40,83 @@ fn only_warning(saved: &Value) -> String {
 async fn generated_with(local: &Local, provider: &str) -> String {
     let answer = local.post("/api/generate", json!({ "prompt": "hello", "provider": provider })).await.ok();
     answer["text"].as_str().unwrap().to_owned()
+}
+
+// What else the page is told
+
+#[tokio::test]
+async fn a_key_tells_whether_it_can_be_rolled_back() {
+    let local = Local::start().await;
+    let has_previous = async || local.listed("gemini").await["has_previous"].clone();
+    let old = local.has_example_key("gemini", 1).await;
+    assert_eq!(has_previous().await, false);
+    // The same again is nothing new to go back to.
+    let again = local.has_key("gemini", &old).await.json();
+    assert_eq!(has_previous().await, again["has_previous"]);
+    let saved = local.has_key("gemini", &example_key("gemini", 2)).await.json();
+    assert_eq!((&saved["has_previous"], has_previous().await), (&json!(true), json!(true)));
+    local.clock.advance(DAY);
+    assert_eq!(has_previous().await, false);
+    local.post("/api/keys/gemini/rollback", json!({})).await.problem(404, "no_previous_version");
+
+    // An edit by hand is a version too.
+    local.write(".env", &format!("GEMINI_API_KEY={}\n", example_key("gemini", 3)));
+    assert_eq!(has_previous().await, true);
+    let back = local.post("/api/keys/gemini/rollback", json!({})).await.ok();
+    assert_eq!((&back["has_previous"], has_previous().await), (&json!(true), json!(true)));
+
+    let missing = local.listed("exa").await;
+    assert_eq!(missing, Value::Null);
+    local.has_example_key("exa", 1).await;
+    assert_eq!(local.listed("exa").await["has_previous"], false);
+}
+
+#[tokio::test]
+async fn a_key_tells_the_files_that_it_stands_in() {
+    let local = Local::start().await;
+    local.has_example_key("gemini", 1).await;
+    let saved = local.has_example_key("copilotkit", 1).await;
+    let both = json!([local.path(".env"), local.path("frontend/.env")]);
+    assert_eq!(local.listed("copilotkit").await["files"], both);
+    assert_eq!(local.has_key("copilotkit", &saved).await.json()["files"], both);
+    assert_eq!(local.listed("gemini").await["files"], json!([local.path(".env")]));
+
+    let local = Setup::default().without_frontend().start().await;
+    local.has_example_key("copilotkit", 1).await;
+    assert_eq!(local.listed("copilotkit").await["files"], json!([local.path(".env")]));
+}
+
+#[tokio::test]
+async fn a_key_tells_which_variable_of_the_process_is_used_instead() {
+    let of_process = example_key("gemini", 1);
+    let local = Setup::default().with("GEMINI_API_KEY", &of_process).start().await;
+    let listed = local.listed("gemini").await;
+    assert_eq!((&listed["source"], &listed["overridden"]), (&json!("environment"), &Value::Null));
+    let saved = local.has_key("gemini", &example_key("gemini", 2)).await.json();
+    assert_eq!((&saved["source"], &saved["overridden"]), (&json!("env_file"), &json!("GEMINI_API_KEY")));
+    let listed = local.listed("gemini").await;
+    assert_eq!((&listed["source"], &listed["overridden"]), (&json!("environment"), &json!("GEMINI_API_KEY")));
+    assert_eq!(listed["masked"], shown(&of_process));
+    let other = local.has_key("exa", &example_key("exa", 1)).await.json();
+    assert_eq!(
+        (&other["overridden"], &local.listed("exa").await["overridden"]),
+        (&Value::Null, &Value::Null)
+    );
+}
+
+#[tokio::test]
+async fn in_production_there_are_no_files_and_only_the_user_can_roll_back() {
+    let production = Production::start().await;
+    let (a, b) = (production.as_user("user_a"), production.as_user("user_b"));
+    a.has_example_key("gemini", 1).await;
+    b.has_example_key("gemini", 2).await;
+    let saved = a.put("/api/keys/gemini", json!({ "key": example_key("gemini", 3) })).await.ok();
+    assert_eq!(saved["has_previous"], true);
+    for (user, has_previous) in [(&a, true), (&b, false)] {
+        let listed = user.get("/api/keys").await.ok()["keys"][0].take();
+        assert_eq!(listed["has_previous"], has_previous);
+        assert!(listed.get("files").is_none() && listed.get("overridden").is_none(), "{listed}");
+    }
 }
 
 // Saving
@@ -69,6 +147,7 @@ async fn a_new_key_is_answered_by_its_whole_record() {
     let record = json!({
         "provider": "gemini", "masked": shown(&key), "status": "valid", "source": "env_file", "version": 1,
         "created_at": START, "updated_at": START, "last_used_at": null, "last_verified_at": START,
+        "has_previous": false, "files": [local.path(".env")],
     });
     let mut expected = record.clone();
     expected["warnings"] = json!([]);

@@ -1,7 +1,12 @@
-//! `/` and `/docs`
+//! The pages. Whether the web page is built in depends on where the tests are built; the notice stands for it if not.
 
-use crate::support::Local;
-use crate::support::production::Production;
+use keyfold_standin::issuer::PARTY;
+
+use crate::support::production::{PUBLIC_URL, Production};
+use crate::support::{Answer, Local};
+
+const VIEWS: [&str; 9] =
+    ["/", "/onboarding", "/keys", "/keys/gemini", "/try", "/activity", "/account", "/sign-in", "/callback"];
 
 /// The values of all `href` and `src` in a page.
 fn links(html: &str) -> Vec<&str> {
@@ -9,27 +14,33 @@ fn links(html: &str) -> Vec<&str> {
     parts.map(|rest| rest.split('"').next().unwrap()).collect()
 }
 
+fn policy(page: &Answer) -> &str {
+    page.header("content-security-policy")
+}
+
+fn is_built(page: &Answer) -> bool {
+    !page.body.contains("without its page")
+}
+
 #[tokio::test]
 async fn the_pages_come_from_the_binary_alone() {
     let local = Local::start().await;
-    for path in ["/", "/docs"] {
+    for path in VIEWS.into_iter().chain(["/docs"]) {
         let page = local.get(path).await;
-        assert_eq!(page.status, 200);
+        assert_eq!(page.status, 200, "{path}");
         assert!(page.header("content-type").starts_with("text/html"), "{path}");
-        let policy = page.header("content-security-policy").to_owned();
+        assert_eq!(page.header("cache-control"), "no-store", "{path}");
         for directive in [
             "default-src 'none'",
-            "script-src 'self'",
+            "script-src 'self';",
             "connect-src 'self'",
             "frame-ancestors 'none'",
             "base-uri 'none'",
         ] {
-            assert!(policy.contains(directive), "{path}: {policy}");
+            assert!(policy(&page).contains(directive), "{path}: {}", policy(&page));
         }
-        assert!(!policy.contains("unsafe") && !policy.contains("http"), "{path}: {policy}");
-        let links = links(&page.body);
-        assert!(links.contains(&"/assets/page.css"), "{path}: {links:?}");
-        for link in links {
+        assert!(!policy(&page).contains("unsafe"), "{path}: {}", policy(&page));
+        for link in links(&page.body) {
             if link.starts_with('#') || link.starts_with("data:") {
                 continue;
             }
@@ -44,18 +55,35 @@ async fn the_pages_come_from_the_binary_alone() {
 }
 
 #[tokio::test]
-async fn assets_are_what_they_say() {
+async fn an_address_where_nothing_is_tells_programs_so() {
     let local = Local::start().await;
-    for (path, kind) in [
-        ("/assets/page.css", "text/css"),
-        ("/assets/overview.js", "text/javascript"),
-        ("/assets/docs.js", "text/javascript"),
-    ] {
+    local.get("/nowhere").await.problem(404, "not_found");
+    let html = |path: &str| local.request(reqwest::Method::GET, path).header("accept", "text/html");
+    for path in ["/api/nowhere", "/assets/nowhere.js", "/assets/main-AbCd_123.js"] {
+        local.send(html(path)).await.problem(404, "not_found");
+    }
+    let built = is_built(&local.get("/").await);
+    let page = local.send(html("/nowhere")).await;
+    assert_eq!((page.status.as_u16(), page.header("content-type").starts_with("text/html")), (404, built));
+}
+
+#[tokio::test]
+async fn assets_are_what_they_say_and_are_sent_once() {
+    let local = Local::start().await;
+    for (path, kind) in [("/assets/page.css", "text/css"), ("/assets/docs.js", "text/javascript")] {
         let asset = local.get(path).await;
         assert_eq!(asset.status, 200);
         assert!(asset.header("content-type").starts_with(kind), "{path}");
         assert_eq!(asset.header("x-content-type-options"), "nosniff");
+        assert_eq!(asset.header("cache-control"), "no-cache");
         assert!(!asset.body.is_empty());
+        let again = local.request(reqwest::Method::GET, path).header("if-none-match", asset.header("etag"));
+        let again = local.send(again).await;
+        assert_eq!((again.status.as_u16(), again.body.as_str()), (304, ""), "{path}");
+        let head = local.send(local.request(reqwest::Method::HEAD, path)).await;
+        assert_eq!((head.status.as_u16(), head.body.as_str()), (200, ""), "{path}");
+        assert_eq!(head.header("etag"), asset.header("etag"));
+        assert_eq!(head.header("content-length"), asset.body.len().to_string());
     }
 }
 
@@ -63,10 +91,52 @@ async fn assets_are_what_they_say() {
 async fn the_pages_are_public_in_production_too_and_know_of_no_keys() {
     let production = Production::start().await;
     let key = production.as_user("user_a").has_example_key("gemini", 1).await;
-    for path in ["/", "/docs", "/openapi.json", "/assets/page.css", "/assets/overview.js", "/assets/docs.js"]
-    {
+    for path in VIEWS.into_iter().chain(["/docs", "/openapi.json", "/assets/page.css", "/assets/docs.js"]) {
         let answer = production.get(path).await;
         assert_eq!(answer.status, 200, "{path}");
         assert!(!answer.body.contains(&key) && !answer.body.contains("user_a"), "{path}");
     }
+}
+
+#[tokio::test]
+async fn the_page_may_talk_to_the_issuer_which_leads_back_in_a_frame_of_it() {
+    let production = Production::with("KEYFOLD_AUTH_CLIENT_ID", PARTY).start().await;
+    let page = production.get("/keys").await;
+    if !is_built(&page) {
+        return;
+    }
+    let issuer = production.issuer.url();
+    let origin = url::Url::parse(&issuer).unwrap().origin().ascii_serialization();
+    assert!(policy(&page).contains("connect-src 'self' ") && policy(&page).contains(&origin));
+    assert!(policy(&page).contains(&format!("frame-src 'self' {origin};")), "{}", policy(&page));
+    assert!(policy(&page).contains("frame-ancestors 'none'"));
+    assert_eq!(page.header("x-frame-options"), "DENY");
+    assert_eq!(page.header("cross-origin-opener-policy"), "same-origin-allow-popups");
+    let back = production.get("/callback").await;
+    assert!(policy(&back).contains("frame-ancestors 'self'"), "{}", policy(&back));
+    assert_eq!(back.header("x-frame-options"), "SAMEORIGIN");
+    assert_eq!(back.header("cross-origin-opener-policy"), "unsafe-none");
+}
+
+#[tokio::test]
+async fn with_clerk_the_page_may_load_what_clerk_documents() {
+    let production = Production::with("CLERK_PUBLISHABLE_KEY", "pk_live_Y2xlcmsuZXhhbXBsZS5jb20k")
+        .with("KEYFOLD_AUTH_ISSUER", "")
+        .with("KEYFOLD_PUBLIC_URL", PUBLIC_URL)
+        .start()
+        .await;
+    let page = production.get("/").await;
+    if !is_built(&page) {
+        return;
+    }
+    for part in [
+        "script-src 'self' https://clerk.example.com https://challenges.cloudflare.com;",
+        "style-src 'self' 'unsafe-inline';",
+        "img-src 'self' data: https://img.clerk.com;",
+        "worker-src 'self' blob:;",
+        "frame-src https://challenges.cloudflare.com;",
+    ] {
+        assert!(policy(&page).contains(part), "{part}: {}", policy(&page));
+    }
+    assert!(policy(&page).contains("https://clerk.example.com"));
 }

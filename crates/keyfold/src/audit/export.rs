@@ -9,9 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use super::chain::Chain;
 use super::verify::{Report, verify};
+use super::{Action, Outcome};
 use crate::clock::Clock;
 use crate::error::Error;
-use crate::storage::audit::{AuditRow, Writer};
+use crate::provider::ProviderId;
+use crate::storage::audit::{AuditRow, Wanted, Writer};
 use crate::storage::{self, Database};
 use crate::user::UserId;
 
@@ -170,6 +172,37 @@ pub struct Selection {
     pub until: Option<Timestamp>,
 }
 
+/// Which of a user's own events; all of them without anything.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EntryFilter {
+    /// About keys of this provider.
+    pub provider: Option<ProviderId>,
+    /// About this, or about things of this kind.
+    pub action: Option<ActionFilter>,
+    /// Of which this came.
+    pub outcome: Option<Outcome>,
+}
+
+/// An action, or all whose words begin alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ActionFilter {
+    /// This one.
+    One(Action),
+    /// Those of one kind, such as `key.`
+    Group(&'static str),
+}
+
+impl ActionFilter {
+    /// Takes the word of an action, or the first part of one up to its point, such as `key.`
+    pub fn parse(text: &str) -> Option<Self> {
+        let group = |action: &Action| {
+            let word = action.as_str();
+            word.split_inclusive('.').next().filter(|group| *group == text)
+        };
+        Action::parse(text).map(Self::One).or_else(|| Action::ALL.iter().find_map(group).map(Self::Group))
+    }
+}
+
 /// A page of a user's events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -307,6 +340,7 @@ impl AuditLog {
     pub(crate) async fn of_user(
         &self,
         user: &UserId,
+        filter: &EntryFilter,
         limit: u32,
         cursor: Option<&str>,
     ) -> Result<EntryPage, Error> {
@@ -322,14 +356,21 @@ impl AuditLog {
             }
         };
         let wanted = usize::try_from(limit).unwrap_or(usize::MAX);
+        let (action, group) = match filter.action {
+            None => (None, None),
+            Some(ActionFilter::One(action)) => (Some(action.as_str()), None),
+            Some(ActionFilter::Group(group)) => (None, Some(group)),
+        };
+        let wanted_rows = Wanted {
+            provider: filter.provider.as_ref().map(ProviderId::as_str),
+            action,
+            group,
+            outcome: filter.outcome.map(Outcome::as_str),
+        };
+        let place = (place.at, place.id);
         // One more tells whether there are more.
-        let rows = storage::audit::before(
-            &self.database,
-            Some(user.as_str()),
-            (place.at, place.id),
-            i64::from(limit) + 1,
-        )
-        .await?;
+        let most = i64::from(limit) + 1;
+        let rows = storage::audit::of_user(&self.database, user, wanted_rows, place, most).await?;
         let has_more = rows.len() > wanted;
         let entries: Vec<Entry> = rows.into_iter().take(wanted).map(Entry::from).collect();
         let next_cursor = entries.last().filter(|_| has_more).map(|last| last.place().to_cursor());
@@ -447,6 +488,17 @@ mod tests {
             writer: 1,
             seq: 2,
             erased: false,
+        }
+    }
+
+    #[test]
+    fn an_action_is_selected_by_its_word_or_by_its_kind_and_by_nothing_else() {
+        assert_eq!(ActionFilter::parse("key.saved"), Some(ActionFilter::One(Action::KeySaved)));
+        for group in ["key.", "token.", "user.", "keyfold.", "audit.", "master_key."] {
+            assert_eq!(ActionFilter::parse(group), Some(ActionFilter::Group(group)));
+        }
+        for text in ["", ".", "key", "key.s", "KEY.", "key.%", "key.saved.", "other."] {
+            assert_eq!(ActionFilter::parse(text), None, "{text}");
         }
     }
 

@@ -24,7 +24,9 @@ mod verify;
 mod writers;
 
 pub use event::{Action, CallId, Event, Fingerprint, Outcome, Purpose};
-pub use export::{AuditLog, CSV_HEADING, Entry, EntryPage, Follower, Heads, Place, Selection};
+pub use export::{
+    ActionFilter, AuditLog, CSV_HEADING, Entry, EntryFilter, EntryPage, Follower, Heads, Place, Selection,
+};
 pub use verify::{Finding, FindingKind, Report, Warning};
 
 use std::collections::VecDeque;

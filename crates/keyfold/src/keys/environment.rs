@@ -122,6 +122,26 @@ impl EnvFiles {
         self.process.get(&provider.variable).is_some_and(|value| is_meant(provider, value.trim()))
     }
 
+    /// The variable of the process that is used instead of what the file has for this provider.
+    pub(super) fn overridden_by(&self, provider: &Provider, file: &EnvFile) -> Option<String> {
+        let is_in_file = !matches!(self.find_in_file(provider, file), Found::Nothing);
+        (is_in_file && self.process_overrides(provider)).then(|| provider.variable.clone())
+    }
+
+    /// The files that a key of this provider is written to.
+    pub(super) fn of(&self, provider: &Provider) -> Vec<PathBuf> {
+        self.places(provider).into_iter().map(|(path, _)| path.to_owned()).collect()
+    }
+
+    /// The same with the variable in each.
+    fn places<'a>(&'a self, provider: &'a Provider) -> Vec<(&'a Path, &'a str)> {
+        let mut places = vec![(self.backend.as_path(), provider.variable.as_str())];
+        if let (Some(frontend), Some(variable)) = (&self.frontend, &provider.frontend_variable) {
+            places.push((frontend, variable));
+        }
+        places
+    }
+
     /// Writes the key to the backend file, and to the frontend file if browsers need it.
     #[expect(clippy::disallowed_methods, reason = "local mode keeps keys in .env, as the developer asked")]
     pub(super) fn write(
@@ -153,12 +173,8 @@ impl EnvFiles {
         note: Option<Note>,
         change: impl Fn(&mut EnvFile, &str) -> Result<(), DotenvError>,
     ) -> Result<Undo, DotenvError> {
-        let mut places = vec![(self.backend.as_path(), provider.variable.as_str())];
-        if let (Some(frontend), Some(variable)) = (&self.frontend, &provider.frontend_variable) {
-            places.push((frontend, variable));
-        }
         let mut undo = Undo { before: vec![], _note: note };
-        for (path, variable) in places {
+        for (path, variable) in self.places(provider) {
             let changed = dotenv::update(path, |file| {
                 let before = file.snapshot(variable);
                 change(file, variable)?;

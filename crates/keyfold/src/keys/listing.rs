@@ -1,14 +1,18 @@
 //! A user's keys as the user may see them: never the key itself.
 
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
 use jiff::Timestamp;
 
-use super::environment::{Found, Place};
-use super::{Identity, KeyStatus, ReadFrom, StoredKey, UserApiKeys};
+use super::environment::{EnvFiles, Found, Place};
+use super::{Identity, KEPT_FOR, KeyStatus, ReadFrom, StoredKey, UserApiKeys};
 use crate::dotenv::EnvFile;
 use crate::envelope::EnvelopeError;
 use crate::error::Error;
 use crate::provider::{Provider, ProviderId};
 use crate::secret::ApiKey;
+use crate::storage;
 
 /// Where a key is read from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +58,10 @@ pub struct KeyRecord {
     pub last_used_at: Option<Timestamp>,
     /// When the provider last said something of this version.
     pub last_verified_at: Option<Timestamp>,
+    /// Local mode: the variable of the process that is used instead of what the files have.
+    pub overridden_by: Option<String>,
+    /// Local mode: the `.env` files that a saved key is written to.
+    pub files: Vec<PathBuf>,
 }
 
 impl UserApiKeys {
@@ -72,7 +80,7 @@ impl UserApiKeys {
                     } else {
                         files.find_in_file(provider, &file)
                     };
-                    records.extend(self.environment_record(provider, &found));
+                    records.extend(self.environment_record(provider, &found, files, &file));
                 }
                 Ok(records)
             }
@@ -82,6 +90,24 @@ impl UserApiKeys {
     /// The record of one key, if there is one.
     pub fn record(&self, provider: &ProviderId) -> Result<Option<KeyRecord>, Error> {
         Ok(self.list()?.into_iter().find(|record| record.provider == *provider))
+    }
+
+    /// The providers whose key can be rolled back now.
+    pub async fn with_previous(&self) -> Result<BTreeSet<ProviderId>, Error> {
+        let oldest = self.keys.clock.now().saturating_sub(KEPT_FOR).unwrap_or(Timestamp::MIN);
+        let kept = storage::keys::with_previous(&self.keys.database, &self.user, oldest).await?;
+        let mut found: BTreeSet<_> = kept.iter().filter_map(|id| ProviderId::parse(id).ok()).collect();
+        if let ReadFrom::Environment(files) = &self.keys.read_from {
+            let file = EnvFile::read(files.backend())?;
+            // An edit by hand is the present version, so the saved one is the version before it.
+            let edited = self.keys.registry.iter().filter(|provider| {
+                self.stored.find(&provider.id).is_some()
+                    && matches!(files.find_in_file(provider, &file), Found::Key { key, .. }
+                        if matches!(self.identify(provider, &key), (Identity::Outside(_), _)))
+            });
+            found.extend(edited.map(|provider| provider.id.clone()));
+        }
+        Ok(found)
     }
 
     fn stored_record(&self, stored: &StoredKey) -> Option<KeyRecord> {
@@ -103,7 +129,13 @@ impl UserApiKeys {
         })
     }
 
-    fn environment_record(&self, provider: &Provider, found: &Found) -> Option<KeyRecord> {
+    fn environment_record(
+        &self,
+        provider: &Provider,
+        found: &Found,
+        files: &EnvFiles,
+        file: &EnvFile,
+    ) -> Option<KeyRecord> {
         let empty = |place: Place| KeyRecord {
             provider: provider.id.clone(),
             masked: "****".into(),
@@ -117,6 +149,8 @@ impl UserApiKeys {
             updated_at: None,
             last_used_at: None,
             last_verified_at: None,
+            overridden_by: files.overridden_by(provider, file),
+            files: files.of(provider),
         };
         match found {
             Found::Nothing => None,
@@ -125,7 +159,9 @@ impl UserApiKeys {
                 let empty = empty(*place);
                 let (identity, status) = self.identify(provider, key);
                 if let (Identity::Version(_), Some(stored)) = (identity, self.stored.find(&provider.id)) {
-                    return Some(self.record_of(&provider.id, key, stored, empty.source));
+                    let KeyRecord { source, overridden_by, files, .. } = empty;
+                    let record = self.record_of(&provider.id, key, stored, source);
+                    return Some(KeyRecord { overridden_by, files, ..record });
                 }
                 let notes = self.keys.notes();
                 let mark = notes.marks.get(&(self.user.clone(), provider.id.clone()));
@@ -165,6 +201,8 @@ impl UserApiKeys {
             updated_at: Some(row.updated_at),
             last_used_at: noted.max(stored.used_at()).max(row.last_used_at),
             last_verified_at: row.last_verified_at,
+            overridden_by: None,
+            files: vec![],
         }
     }
 }

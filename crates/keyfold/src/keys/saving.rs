@@ -34,6 +34,8 @@ pub struct Saved {
     pub record: KeyRecord,
     /// Whether there was none before.
     pub is_new: bool,
+    /// Whether there is a version to roll back to.
+    pub has_previous: bool,
     /// What the user should know.
     pub warnings: Vec<Warning>,
 }
@@ -150,16 +152,16 @@ impl UserApiKeys {
             warnings.extend(file_warnings(files, &provider));
         }
         let change = Change::Save { key, status };
-        let (record, is_new) = self.change(&provider, change).await?;
+        let Changed { record, is_new, has_previous } = self.change(&provider, change).await?;
         let record = record.ok_or_else(|| Error::Internal("a saved key has no record".into()))?;
-        Ok(Saved { record, is_new, warnings })
+        Ok(Saved { record, is_new, has_previous, warnings })
     }
 
     /// Goes back to the version before the current one, if it was replaced within the last 24 hours.
     /// What is current now can then be gone back to in turn.
     pub async fn roll_back(&self, provider: &Arc<Provider>) -> Result<KeyRecord, Error> {
-        let (record, _) = self.change(provider, Change::RollBack).await?;
-        record.ok_or_else(|| Error::Internal("a restored key has no record".into()))
+        let changed = self.change(provider, Change::RollBack).await?;
+        changed.record.ok_or_else(|| Error::Internal("a restored key has no record".into()))
     }
 
     /// Removes all versions of a key, and its lines from the `.env` files.
@@ -167,11 +169,7 @@ impl UserApiKeys {
         self.change(provider, Change::Remove).await.map(drop)
     }
 
-    async fn change(
-        &self,
-        provider: &Arc<Provider>,
-        change: Change,
-    ) -> Result<(Option<KeyRecord>, bool), Error> {
+    async fn change(&self, provider: &Arc<Provider>, change: Change) -> Result<Changed, Error> {
         let work = Changing {
             keys: Arc::clone(&self.keys),
             user: self.user.clone(),
@@ -299,6 +297,14 @@ enum Change {
     Remove,
 }
 
+/// What came of it.
+struct Changed {
+    /// Of the key that is current now; `None` if there is none.
+    record: Option<KeyRecord>,
+    is_new: bool,
+    has_previous: bool,
+}
+
 impl Change {
     /// What it is called, of a key that was there before.
     fn action(&self) -> Action {
@@ -321,7 +327,7 @@ struct Changing {
 }
 
 impl Changing {
-    async fn run(self, change: Change) -> Result<(Option<KeyRecord>, bool), Error> {
+    async fn run(self, change: Change) -> Result<Changed, Error> {
         let keys = Arc::clone(&self.keys);
         let mut lost = self.event(change.action());
         lost.outcome = Outcome::Conflict;
@@ -343,7 +349,7 @@ impl Changing {
         Event::new(action, Outcome::Ok, &self.requester).of_user(&self.user).at_provider(&self.provider.id)
     }
 
-    async fn run_in_turn(self, change: Change) -> Result<(Option<KeyRecord>, bool), Error> {
+    async fn run_in_turn(self, change: Change) -> Result<Changed, Error> {
         let now = self.keys.clock.now();
         let transaction = self.keys.database.begin().await?;
         let oldest = now.saturating_sub(KEPT_FOR).unwrap_or(Timestamp::MIN);
@@ -418,6 +424,7 @@ impl Changing {
             event.key_version = Some(row.version);
         }
         events.push(event);
+        let has_previous = row.is_some() && !is_new && self.has_previous(&transaction, now).await?;
         let committed = self.keys.audit.commit(transaction, events).await;
         // Also when it failed: an answer that got lost may have been a yes.
         self.keys.forget(&self.user);
@@ -425,7 +432,7 @@ impl Changing {
             undo.into_iter().for_each(Undo::apply);
             return Err(error);
         }
-        Ok((row.map(|row| self.record(&row, masked)), is_new))
+        Ok(Changed { record: row.map(|row| self.record(&row, masked)), is_new, has_previous })
     }
 
     /// Whether this change, which a note tells of, is in the backend file and not in the database.
@@ -597,19 +604,25 @@ impl Changing {
     }
 
     fn record(&self, row: &KeyRow, masked: String) -> KeyRecord {
+        let files = match &self.keys.read_from {
+            ReadFrom::Database => None,
+            ReadFrom::Environment(files) => Some(files),
+        };
         KeyRecord {
             provider: ProviderId::clone(&self.provider.id),
             masked,
             status: KeyStatus::parse(&row.status),
-            source: match self.keys.read_from {
-                ReadFrom::Database => KeySource::Database,
-                ReadFrom::Environment(_) => KeySource::EnvFile,
-            },
+            source: if files.is_some() { KeySource::EnvFile } else { KeySource::Database },
             version: Some(row.version),
             created_at: Some(row.created_at),
             updated_at: Some(row.updated_at),
             last_used_at: None,
             last_verified_at: row.last_verified_at,
+            // It was just written to the files.
+            overridden_by: files
+                .filter(|files| files.process_overrides(&self.provider))
+                .map(|_| self.provider.variable.clone()),
+            files: files.map(|files| files.of(&self.provider)).unwrap_or_default(),
         }
     }
 

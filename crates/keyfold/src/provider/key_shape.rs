@@ -12,36 +12,55 @@ use crate::secret::{ApiKey, SERVICE_TOKEN_PREFIX};
 pub struct Shape {
     /// How it begins; may be empty.
     #[serde(default)]
-    prefix: String,
+    pub prefix: String,
     /// The kind of all characters after the prefix.
-    characters: Characters,
+    pub characters: Characters,
     /// How many come after the prefix.
-    exactly: Option<usize>,
+    pub exactly: Option<usize>,
     /// How many come after the prefix at least.
-    at_least: Option<usize>,
+    pub at_least: Option<usize>,
     /// Whether no other provider's keys look like this.
     #[serde(default)]
-    only_here: bool,
+    pub only_here: bool,
 }
 
-#[derive(Debug, Clone, Copy, Deserialize)]
+/// A kind of characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Characters {
+pub enum Characters {
     /// Letters, digits, `-` and `_`.
     Word,
+    /// Letters and digits.
     Alphanumeric,
+    /// Hex digits.
     Hex,
     /// 8-4-4-4-12 hex digits.
     Uuid,
+    /// Whatever a key may have.
     Any,
+}
+
+impl Characters {
+    /// The word in registry files and answers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Word => "word",
+            Self::Alphanumeric => "alphanumeric",
+            Self::Hex => "hex",
+            Self::Uuid => "uuid",
+            Self::Any => "any",
+        }
+    }
 }
 
 /// A form that must not be stored, though the provider would accept it.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RefusedShape {
-    prefix: String,
-    why: String,
+    /// How it begins.
+    pub prefix: String,
+    /// Why it must not be stored, and what to use instead.
+    pub why: String,
 }
 
 /// What can be said of a key before its provider is asked.

@@ -85,6 +85,18 @@ pub enum GenerateApi {
     Anthropic,
 }
 
+impl GenerateApi {
+    /// The word in registry files and answers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Gemini => "gemini",
+            Self::Openai => "openai",
+            Self::OpenaiResponses => "openai_responses",
+            Self::Anthropic => "anthropic",
+        }
+    }
+}
+
 /// Where a provider's client libraries look for the words of an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -167,8 +179,10 @@ pub struct Provider {
     pub setup_instructions: Vec<String>,
     /// What its keys look like, to follow "a key …".
     pub format_hint: String,
-    pub(super) shapes: Vec<Shape>,
-    pub(super) refused: Vec<RefusedShape>,
+    /// The forms of its keys that are known; without any, every form counts as known.
+    pub shapes: Vec<Shape>,
+    /// Forms that must not be stored.
+    pub refused: Vec<RefusedShape>,
     /// What its refusals mean.
     pub(super) answers: Vec<AnswerRule>,
     /// The free check, if there is one.

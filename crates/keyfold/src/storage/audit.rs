@@ -10,6 +10,7 @@ use super::Kind::{Integer, Integers, Text, Texts, Time, Times};
 use super::{
     Column, Connection, Database, Kind, Row, Statement, StorageError, Transaction, Value, statement,
 };
+use crate::user::UserId;
 
 /// A row of the log. Hashes and signatures are 64 hex digits.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -561,6 +562,17 @@ const BEFORE_OF_USER: Statement = statement(
     ),
     &[Text, Time, Integer, Integer],
 );
+pub(super) const OF_USER_SELECTED: Statement = statement(
+    concat!(
+        "SELECT ",
+        columns!(),
+        " FROM audit_events WHERE user_id = $1 AND at <= $2 AND (at, id) < ($2, $3) \
+         AND ($4 IS NULL OR provider = $4) AND ($5 IS NULL OR action = $5) \
+         AND ($6 IS NULL OR substr(action, 1, length($6)) = $6) AND ($7 IS NULL OR outcome = $7) \
+         ORDER BY at DESC, id DESC LIMIT $8"
+    ),
+    &[Text, Time, Integer, Text, Text, Text, Text, Integer],
+);
 const ENDS: Statement = statement(
     "SELECT id, last_seq FROM audit_writers WHERE id > $1 ORDER BY id LIMIT $2",
     &[Integer, Integer],
@@ -599,13 +611,14 @@ const ERASE: Statement = statement(
 );
 
 #[cfg(test)]
-pub(super) const READING: [Statement; 14] = [
+pub(super) const READING: [Statement; 15] = [
     WRITERS,
     CHAINS,
     AFTER,
     AFTER_OF_USER,
     BEFORE,
     BEFORE_OF_USER,
+    OF_USER_SELECTED,
     ENDS,
     FIRST_AT,
     NTH_AT,
@@ -705,6 +718,38 @@ pub(crate) async fn before(
     limit: i64,
 ) -> Result<Vec<AuditRow>, StorageError> {
     of_whom(connection, user, (&BEFORE, &BEFORE_OF_USER), [at.into(), id.into(), limit.into()]).await
+}
+
+/// Which of a user's rows are wanted; all of them without anything.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) provider: Option<&'a str>,
+    pub(crate) action: Option<&'a str>,
+    /// What the action begins with.
+    pub(crate) group: Option<&'a str>,
+    pub(crate) outcome: Option<&'a str>,
+}
+
+/// The user's rows of these before this place, the newest first.
+pub(crate) async fn of_user(
+    connection: &impl Connection,
+    user: &UserId,
+    wanted: Wanted<'_>,
+    (at, id): TimeAndId,
+    limit: i64,
+) -> Result<Vec<AuditRow>, StorageError> {
+    let values = vec![
+        user.as_str().into(),
+        at.into(),
+        id.into(),
+        wanted.provider.into(),
+        wanted.action.into(),
+        wanted.group.into(),
+        wanted.outcome.into(),
+        limit.into(),
+    ];
+    let rows = connection.query(&OF_USER_SELECTED, values).await?;
+    rows.iter().map(read_row).collect()
 }
 
 async fn of_whom(

@@ -100,6 +100,11 @@ const PREVIOUS: Statement = statement(
      WHERE s.user_id = $1 AND v.provider = $2 AND v.replaced_at > $3",
     &[Text, Text, Time],
 );
+const WITH_PREVIOUS: Statement = statement(
+    "SELECT v.provider FROM api_key_versions v JOIN onboarding_sessions s ON s.id = v.session_id \
+     WHERE s.user_id = $1 AND v.replaced_at > $2",
+    &[Text, Time],
+);
 const REMOVE_CURRENT: Statement = statement(
     "DELETE FROM api_keys WHERE (provider = $2 OR duplicate_of = $2) \
      AND session_id IN (SELECT id FROM onboarding_sessions WHERE user_id = $1 OR duplicate_of = $1)",
@@ -129,12 +134,13 @@ const SET_USED: Statement = statement(
 );
 
 #[cfg(test)]
-pub(super) const ALL: [Statement; 11] = [
+pub(super) const ALL: [Statement; 12] = [
     LOAD,
     INSERT,
     REPLACE,
     KEEP,
     PREVIOUS,
+    WITH_PREVIOUS,
     REMOVE_CURRENT,
     REMOVE_PREVIOUS,
     WIPE_EXPIRED,
@@ -207,6 +213,16 @@ pub(crate) async fn previous(
             })
         })
         .transpose()
+}
+
+/// The providers of which a version is kept aside that was replaced after `oldest`.
+pub(crate) async fn with_previous(
+    connection: &impl Connection,
+    user: &UserId,
+    oldest: Timestamp,
+) -> Result<Vec<String>, StorageError> {
+    let rows = connection.query(&WITH_PREVIOUS, vec![user.as_str().into(), oldest.into()]).await?;
+    rows.iter().map(|row| Ok(row.text(0)?.to_owned())).collect()
 }
 
 /// Deletes all versions, and older keys that were set aside; whether there was one.

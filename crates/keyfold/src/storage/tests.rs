@@ -93,6 +93,79 @@ mod suite {
         assert_eq!(given, found[300..]);
     }
 
+    pub(super) async fn a_users_rows_of_the_log_are_selected_by_every_word_and_found_by_the_user(
+        database: Database,
+    ) {
+        let head = |last_seq| audit::Writer {
+            id: 1,
+            first_seq: 1,
+            first_previous: String::new(),
+            first_signature: String::new(),
+            last_seq,
+            last_hash: String::new(),
+            last_at: at(0),
+            spooled: 0,
+            last_signature: String::new(),
+        };
+        let events = [
+            ("ann", "key.saved", Some("gemini"), "ok"),
+            ("ann", "key.checked", Some("exa"), "rejected"),
+            ("bob", "key.saved", Some("gemini"), "ok"),
+            ("ann", "user.deleted", None, "ok"),
+            ("ann", "key.saved", Some("exa"), "ok"),
+            ("ann", "keyfold.started", None, "ok"),
+        ];
+        let mut rows = audit::NewRows::after(1, 0);
+        for (number, (user, action, provider, outcome)) in (1..).zip(events) {
+            let told = audit::Told { user: Some(user), action, provider, outcome, ..told(1) };
+            rows.push(&audit::Told { at: at(number), ..told }, "", "");
+        }
+        audit::make_partitions(&database, at(0)).await.unwrap();
+        audit::insert_writer(&database, &head(0)).await.unwrap();
+        audit::append(&database, rows, &head(6)).await.unwrap();
+
+        let all = audit::Wanted::default();
+        let of = async |wanted, place, limit| {
+            let found = audit::of_user(&database, &user("ann"), wanted, place, limit).await.unwrap();
+            found.iter().map(|row| row.seq).collect::<Vec<_>>()
+        };
+        let newest = (Timestamp::MAX, i64::MAX);
+        for (wanted, expected) in [
+            (all, vec![6, 5, 4, 2, 1]),
+            (audit::Wanted { provider: Some("exa"), ..all }, vec![5, 2]),
+            (audit::Wanted { action: Some("key.saved"), ..all }, vec![5, 1]),
+            (audit::Wanted { action: Some("key."), ..all }, vec![]),
+            (audit::Wanted { group: Some("key."), ..all }, vec![5, 2, 1]),
+            (audit::Wanted { group: Some("k_y."), ..all }, vec![]),
+            (audit::Wanted { outcome: Some("ok"), ..all }, vec![6, 5, 4, 1]),
+            (
+                audit::Wanted {
+                    provider: Some("exa"),
+                    group: Some("key."),
+                    outcome: Some("ok"),
+                    action: None,
+                },
+                vec![5],
+            ),
+            (audit::Wanted { provider: Some("openai"), ..all }, vec![]),
+        ] {
+            assert_eq!(of(wanted, newest, 10).await, expected, "{wanted:?}");
+        }
+        // Page by page.
+        let keys = audit::Wanted { group: Some("key."), ..all };
+        assert_eq!(of(keys, newest, 1).await, [5]);
+        assert_eq!(of(keys, (at(5), 0), 1).await, [2]);
+        assert_eq!(of(keys, (at(2), 0), 10).await, [1]);
+
+        let plan = match &database {
+            Database::Sqlite(_) => format!("EXPLAIN QUERY PLAN {}", audit::OF_USER_SELECTED.sql),
+            Database::Postgres(_) => return,
+        };
+        let plan = statement(plan.leak(), audit::OF_USER_SELECTED.parameters);
+        let plan = format!("{:?}", database.query(&plan, vec![Value::Null; 8]).await.unwrap());
+        assert!(plan.contains("USING INDEX audit_events_user") && !plan.contains("TEMP B-TREE"), "{plan}");
+    }
+
     /// Every other row has as little as a row may have.
     fn told(seq: i64) -> audit::Told<'static> {
         let text = (seq % 2 == 0).then_some("\u{e9}, {NULL} \"\\ \n");
@@ -662,6 +735,7 @@ macro_rules! suite {
         on! { $empty:
             every_statement_is_understood
             rows_of_the_log_are_added_in_order_with_their_head_or_not_at_all
+            a_users_rows_of_the_log_are_selected_by_every_word_and_found_by_the_user
             the_operators_queries_work_as_documented
             a_session_is_made_once_and_keeps_its_data_key
             odd_user_ids_are_different_users

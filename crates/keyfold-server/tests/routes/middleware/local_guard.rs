@@ -42,15 +42,9 @@ async fn all_calls(local: &Local) -> Vec<(Method, String)> {
             calls.push((method.to_uppercase().parse().unwrap(), path.clone()));
         }
     }
-    for path in [
-        "/",
-        "/docs",
-        "/openapi.json",
-        "/assets/page.css",
-        "/assets/overview.js",
-        "/assets/docs.js",
-        "/nothing",
-    ] {
+    for path in
+        ["/", "/docs", "/openapi.json", "/assets/page.css", "/assets/docs.js", "/assets/docs.js", "/nothing"]
+    {
         calls.push((Method::GET, path.to_owned()));
     }
     calls.push((Method::POST, "/healthz".to_owned()));
@@ -251,7 +245,7 @@ async fn another_page_changes_nothing() {
 #[tokio::test]
 async fn a_link_elsewhere_may_lead_to_the_pages_only() {
     let local = Local::start().await;
-    for path in ["/", "/docs"] {
+    for path in ["/", "/docs", "/onboarding", "/keys/gemini", "/callback"] {
         assert_eq!(get_with(&local, path, &NAVIGATION).await.status, 200, "{path}");
         let same_site = [("sec-fetch-site", "same-site"), NAVIGATION[1], NAVIGATION[2]];
         assert_eq!(get_with(&local, path, &same_site).await.status, 200, "{path}");
@@ -458,7 +452,7 @@ async fn the_token_in_the_address_becomes_a_cookie() {
     assert_eq!(answer.header("location"), "/");
     assert_eq!(answer.header("cache-control"), "no-store");
     assert_eq!(answer.header("referrer-policy"), "no-referrer");
-    for path in ["/", "/docs", "/api/keys", "/healthz", "/assets/overview.js"] {
+    for path in ["/", "/docs", "/api/keys", "/healthz", "/assets/docs.js"] {
         assert_eq!(get_with(&local, path, &[("cookie", &cookie)]).await.status, 200, "{path}");
     }
     let among_others = format!("theme=dark; {cookie}; x=y");

@@ -28,7 +28,7 @@ async fn every_answer_tells_browsers_to_be_careful() {
     let answers = [
         local.get("/").await,
         local.get("/docs").await,
-        local.get("/assets/overview.js").await,
+        local.get("/assets/docs.js").await,
         local.get("/openapi.json").await,
         local.get("/healthz").await,
         local.get("/api/keys").await,

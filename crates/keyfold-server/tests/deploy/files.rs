@@ -1,0 +1,208 @@
+//! The deployment files, read: which variables they set, and what they start.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use keyfold::settings::{Kind, SETTINGS};
+use serde_json::Value;
+
+/// Where a platform gets a variable's value from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Given {
+    /// It stands in the file.
+    Fixed(String),
+    /// The platform makes a random one.
+    Made,
+    /// From the platform's database.
+    Database,
+    /// The operator is asked for it.
+    Asked,
+}
+
+pub(crate) type Variables = Vec<(String, Given)>;
+
+/// The last stage of the Dockerfile.
+pub(crate) struct Image {
+    pub(crate) variables: Vec<(String, String)>,
+    pub(crate) user: String,
+    pub(crate) command: Vec<String>,
+    pub(crate) health_check: Vec<String>,
+}
+
+/// The service in the unit.
+pub(crate) struct Unit {
+    pub(crate) variables: Vec<(String, String)>,
+    pub(crate) command: Vec<String>,
+    pub(crate) credentials: Vec<String>,
+}
+
+#[test]
+fn every_variable_is_a_setting() {
+    let mut names = vec![];
+    for (file, variables) in [("render.yaml", render()), ("railway.env", railway()), ("app.json", heroku())] {
+        names.extend(variables.into_iter().map(|(name, _)| (file, name)));
+    }
+    names.extend(compose().into_iter().map(|name| ("compose.yaml", name)));
+    names.extend(image().variables.into_iter().map(|(name, _)| ("Dockerfile", name)));
+    names.extend(unit().variables.into_iter().map(|(name, _)| ("keyfold.service", name)));
+    for file in ["render.yaml", "railway.env", "app.json", "compose.yaml", "Dockerfile", "keyfold.service"] {
+        assert!(names.iter().any(|(of, _)| *of == file), "{file} was not understood");
+    }
+    for (file, name) in names {
+        let plain = name.strip_suffix("_FILE").unwrap_or(&name);
+        let known = |setting: &keyfold::settings::Setting| {
+            setting.name == name || (setting.name == plain && setting.kind == Kind::Secret)
+        };
+        assert!(SETTINGS.iter().any(known), "{file} sets {name}, which is no setting");
+    }
+}
+
+#[test]
+fn the_image_is_built_with_the_pinned_rust() {
+    let toolchain = read("rust-toolchain.toml");
+    let version = toolchain.split("channel = \"").nth(1).unwrap().split('"').next().unwrap();
+    let dockerfile = read("Dockerfile");
+    assert!(dockerfile.contains(&format!("FROM rust:{version}-")), "{version}");
+    assert!(dockerfile.contains(&format!("RUSTUP_TOOLCHAIN={version}\n")), "{version}");
+}
+
+#[test]
+fn what_the_image_copies_is_there() {
+    let dockerfile = read("Dockerfile");
+    let copied = dockerfile.lines().filter_map(|line| line.strip_prefix("COPY "));
+    let sources: Vec<&str> = copied.filter(|line| !line.starts_with("--")).map(first_word).collect();
+    assert!(sources.len() >= 3, "{sources:?}");
+    for source in sources {
+        assert!(path(source).exists(), "{source}");
+    }
+    // And what the stages run.
+    assert!(path("frontend/package-lock.json").exists() && path("deploy/image-root.sh").exists());
+}
+
+#[test]
+fn nothing_secret_stands_in_a_file() {
+    for (name, given) in render().into_iter().chain(railway()).chain(heroku()) {
+        let is_secret = SETTINGS.iter().any(|setting| setting.name == name && setting.kind == Kind::Secret);
+        assert!(!is_secret || !matches!(given, Given::Fixed(_)), "{name}");
+    }
+}
+
+pub(crate) fn render() -> Variables {
+    let text = read("render.yaml");
+    let mut entries = text.split("- key: ");
+    entries.next();
+    let given = |entry: &str| {
+        let value = entry.lines().skip(1).map(str::trim).find(|line| !line.starts_with('#'));
+        let value = value.unwrap_or_default();
+        if let Some(fixed) = value.strip_prefix("value: ") {
+            Given::Fixed(fixed.to_owned())
+        } else {
+            match value {
+                "generateValue: true" => Given::Made,
+                "fromDatabase:" => Given::Database,
+                "sync: false" => Given::Asked,
+                other => panic!("render.yaml: what is {other}?"),
+            }
+        }
+    };
+    entries.map(|entry| (entry.lines().next().unwrap().trim().to_owned(), given(entry))).collect()
+}
+
+pub(crate) fn railway() -> Variables {
+    assignments(&read("deploy/railway.env"))
+        .map(|(name, value)| {
+            let given = match value.as_str() {
+                "" => Given::Asked,
+                "${{Postgres.DATABASE_URL}}" => Given::Database,
+                "https://${{RAILWAY_PUBLIC_DOMAIN}}" => Given::Fixed("https://keyfold.up.railway.app".into()),
+                fixed => Given::Fixed(fixed.to_owned()),
+            };
+            (name, given)
+        })
+        .collect()
+}
+
+pub(crate) fn heroku() -> Variables {
+    let file: Value = serde_json::from_str(&read("app.json")).unwrap();
+    // The add-on sets it.
+    assert_eq!(file["addons"][0]["as"], "DATABASE");
+    let mut variables = vec![("DATABASE_URL".to_owned(), Given::Database)];
+    for (name, variable) in file["env"].as_object().unwrap() {
+        let given = match (variable["value"].as_str(), variable["generator"].as_str()) {
+            (Some(fixed), _) => Given::Fixed(fixed.to_owned()),
+            (None, Some(_)) => Given::Made,
+            (None, None) => Given::Asked,
+        };
+        variables.push((name.clone(), given));
+    }
+    variables
+}
+
+/// The names of the variables of Keyfold's own container.
+fn compose() -> Vec<String> {
+    let text = read("deploy/compose.yaml");
+    let block = text.split("\n    environment:\n").nth(1).unwrap();
+    let lines = block.lines().take_while(|line| line.starts_with("      "));
+    lines
+        .map(str::trim)
+        .filter(|line| !line.starts_with('#'))
+        .map(|line| line.split(':').next().unwrap().to_owned())
+        .collect()
+}
+
+pub(crate) fn image() -> Image {
+    let text = read("Dockerfile");
+    let (_, stage) = text.rsplit_once("\nFROM scratch\n").unwrap();
+    let all = |instruction: &str| {
+        let begin = format!("{instruction} ");
+        stage.lines().filter_map(move |line| line.strip_prefix(&begin).map(str::to_owned)).collect::<Vec<_>>()
+    };
+    let words = |json: &str| serde_json::from_str::<Vec<String>>(json).unwrap();
+    let last = |instruction: &str| all(instruction).pop().unwrap_or_else(|| panic!("no {instruction}"));
+    let health = last("HEALTHCHECK");
+    Image {
+        variables: all("ENV").iter().map(|line| pair(line)).collect(),
+        user: last("USER"),
+        command: [words(&last("ENTRYPOINT")), words(&last("CMD"))].concat(),
+        health_check: words(health.split_once("CMD ").unwrap().1),
+    }
+}
+
+pub(crate) fn unit() -> Unit {
+    let text = read("deploy/keyfold.service");
+    let all = |name: &str| {
+        let begin = format!("{name}=");
+        text.lines().filter_map(move |line| line.strip_prefix(&begin).map(str::to_owned)).collect::<Vec<_>>()
+    };
+    let command = all("ExecStart").pop().unwrap();
+    Unit {
+        variables: all("Environment").iter().map(|line| pair(line)).collect(),
+        command: command.split(' ').map(str::to_owned).collect(),
+        credentials: all("LoadCredential")
+            .iter()
+            .map(|line| line.split(':').next().unwrap().to_owned())
+            .collect(),
+    }
+}
+
+pub(crate) fn read(name: &str) -> String {
+    fs::read_to_string(path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// A file of the repository.
+pub(crate) fn path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(name)
+}
+
+fn first_word(line: &str) -> &str {
+    line.split(' ').next().unwrap()
+}
+
+fn assignments(text: &str) -> impl Iterator<Item = (String, String)> {
+    text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).map(pair)
+}
+
+fn pair(line: &str) -> (String, String) {
+    let (name, value) = line.split_once('=').unwrap();
+    (name.to_owned(), value.to_owned())
+}

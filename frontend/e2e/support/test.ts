@@ -1,0 +1,106 @@
+// What every test in a browser has: a Keyfold of its own, and a look at what must hold everywhere.
+import { AxeBuilder } from '@axe-core/playwright';
+import { type BrowserContext, test as base, expect, type Page } from '@playwright/test';
+import {
+  type Keyfold,
+  type Production,
+  type Standin,
+  startKeyfold,
+  startProduction,
+  startStandin,
+} from './servers';
+
+import { Watch } from './watch';
+
+export { expect };
+
+export interface Local {
+  keyfold: Keyfold;
+  standin: Standin;
+}
+
+interface Fixtures {
+  /** A Keyfold in local mode, in a folder of its own. */
+  local: Local;
+  /** A Keyfold in production. */
+  production: Production;
+  /** A browser of another person, watched as the first one is. */
+  anotherBrowser: () => Promise<Page>;
+  /** Hosts that the page may reach besides Keyfold's own. */
+  allowedHosts: string[];
+  /** Texts of the browser's console that the test brings about itself. */
+  expectedInConsole: RegExp[];
+  watched: Watch;
+}
+
+export const test = base.extend<Fixtures>({
+  allowedHosts: [[], { option: true }],
+  expectedInConsole: [[], { option: true }],
+  local: async ({ watched }, use) => {
+    const standin = await startStandin();
+    const keyfold = await startKeyfold({ ...standin.providers });
+    await use({ keyfold, standin });
+    await watched.check();
+    await keyfold.stop();
+    await standin.stop();
+  },
+  production: async ({ watched }, use) => {
+    const production = await startProduction();
+    watched.issuer = production.issuer.url;
+    await use(production);
+    await watched.check();
+    await production.stop();
+  },
+  anotherBrowser: async ({ browser, watched }, use) => {
+    const opened: BrowserContext[] = [];
+    await use(async () => {
+      const context = await browser.newContext();
+      opened.push(context);
+      watched.over(context);
+      return context.newPage();
+    });
+    await Promise.all(opened.map((context) => context.close()));
+  },
+  watched: [
+    async ({ context, allowedHosts, expectedInConsole }, use) => {
+      const watch = new Watch(allowedHosts, expectedInConsole);
+      watch.over(context);
+      await use(watch);
+    },
+    { auto: true },
+  ],
+});
+
+/** No violation that axe knows of, in light and dark. */
+export async function expectAccessible(page: Page) {
+  await expect(page.getByRole('heading', { level: 1 })).toBeVisible();
+  for (const colorScheme of ['light', 'dark'] as const) {
+    await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
+    const { violations } = await new AxeBuilder({ page }).analyze();
+    const told = violations.map(
+      ({ id, nodes }) => `${colorScheme}: ${id}: ${nodes.map((node) => node.html).join(' | ')}`,
+    );
+    expect(told).toEqual([]);
+  }
+}
+
+/** Signs in at the OpenID provider's own page. */
+export async function signIn(page: Page, { keyfold }: Production, user: string) {
+  await page.goto(keyfold.url);
+  await page.getByRole('button', { name: /Continue with/ }).click();
+  await enterAtIssuer(page, user);
+  await expectSignedIn(page);
+}
+
+/** Waits until the page knows the person: after signing in, and after each new start of the page. */
+export async function expectSignedIn(page: Page) {
+  await expect(page.getByRole('button', { name: 'Sign out' })).toBeVisible();
+}
+
+/** Fills the OpenID provider's own forms: who, and that the page may know. */
+export async function enterAtIssuer(page: Page, user: string) {
+  await page.getByPlaceholder('Enter any login').fill(user);
+  await page.getByPlaceholder('and password').fill('test data');
+  await page.getByRole('button', { name: 'Sign-in' }).click();
+  await page.getByRole('button', { name: 'Continue' }).click();
+}

@@ -1,0 +1,98 @@
+import type { Provider, SavedKey } from '@keyfold/client';
+import { type FormEvent, type ReactNode, useEffect, useRef, useState } from 'react';
+import type { SortedBlock } from '@/parts/env-block';
+import { useKeyActions } from '@/parts/key-actions';
+import { KeyField } from '@/parts/key-field';
+import { type Outcome, OutcomeNotice, outcomeOfError, outcomeOfVerdict } from '@/parts/key-outcome';
+import { Button } from '@/shared/ui/button';
+import { texts } from '@/texts';
+
+type Props = {
+  provider: Provider;
+  providers: readonly Provider[];
+  saveLabel: string;
+  /** Whether somebody asked for this field just now. */
+  takesFocus?: boolean;
+  /** What stands beside the buttons. */
+  children?: ReactNode;
+  onSaved: (saved: SavedKey) => void;
+};
+
+/** One key to be pasted, tested and saved. Whatever goes wrong, it stays typed. */
+export function KeyEntry({ provider, providers, saveLabel, takesFocus = false, children, onSaved }: Props) {
+  const [text, setText] = useState('');
+  const [work, setWork] = useState<'testing' | 'saving' | null>(null);
+  const [outcome, setOutcome] = useState<Outcome | null>(null);
+  const [said, setSaid] = useState('');
+  const field = useRef<HTMLInputElement>(null);
+  const { save, test } = useKeyActions();
+  useEffect(() => {
+    if (takesFocus) field.current?.focus();
+  }, [takesFocus]);
+
+  const isEmpty = text.trim() === '';
+  const type = (typed: string) => {
+    setText(typed);
+    setOutcome(null);
+    setSaid('');
+  };
+  const paste = ({ keys }: SortedBlock) => {
+    const found = keys.find((one) => one.provider.id === provider.id);
+    if (found) type(found.key);
+    setSaid(found ? texts.keys.blockTaken(found.name) : texts.keys.blockWithout(provider.name));
+  };
+  const run = async (kind: 'testing' | 'saving', step: () => Promise<void>) => {
+    setWork(kind);
+    setOutcome(null);
+    try {
+      await step();
+    } catch (error) {
+      setOutcome(outcomeOfError(error, provider));
+      if (kind === 'saving') field.current?.focus();
+    }
+    setWork(null);
+  };
+  const testTyped = () =>
+    run('testing', async () => {
+      const verdict = await test({ provider: provider.id, key: text });
+      setOutcome(outcomeOfVerdict(verdict, { isStored: false }));
+    });
+  const submit = (event: FormEvent) => {
+    event.preventDefault();
+    if (work || isEmpty) {
+      field.current?.focus();
+      return;
+    }
+    run('saving', async () => {
+      const saved = await save({ provider: provider.id, key: text });
+      type('');
+      onSaved(saved);
+    });
+  };
+  return (
+    <form onSubmit={submit} noValidate className="space-y-4">
+      <KeyField
+        ref={field}
+        provider={provider}
+        providers={providers}
+        value={text}
+        onChange={type}
+        onBlock={paste}
+        isInvalid={outcome?.tone === 'bad'}
+      />
+      <p role="status" className="text-ink-soft text-sm empty:hidden">
+        {said}
+      </p>
+      {outcome && <OutcomeNotice outcome={outcome} />}
+      <div className="flex flex-wrap items-center gap-2">
+        <Button type="submit" kind="primary" busy={work === 'saving'}>
+          {saveLabel}
+        </Button>
+        <Button busy={work === 'testing'} disabled={isEmpty} onClick={testTyped}>
+          {work === 'testing' ? texts.keyParts.testing : texts.keyParts.test}
+        </Button>
+        {children}
+      </div>
+    </form>
+  );
+}

@@ -1,0 +1,45 @@
+import { useSyncExternalStore } from 'react';
+import { useHasExpired } from '@/session/client';
+import { useSession } from '@/session/session';
+import { Button } from '@/shared/ui/button';
+import { Notice } from '@/shared/ui/notice';
+import { texts } from '@/texts';
+
+/** What stops everything on the page: no network, or a session that ran out. What was typed stays. */
+export function ConnectionNotice() {
+  const isOnline = useSyncExternalStore(watchNetwork, () => navigator.onLine);
+  const hasExpired = useHasExpired();
+  const { kind, problem, signIn } = useSession();
+  if (!isOnline) {
+    return (
+      <div className="sticky top-2 z-10 mb-6 rounded-xl shadow-lg">
+        <Notice tone="warn" live>
+          {texts.common.offline}
+        </Notice>
+      </div>
+    );
+  }
+  if (!hasExpired) return null;
+  const { title, text, action } = kind === 'token' ? texts.common.tokenNeeded : texts.common.expired;
+  const again = (
+    <Button size="small" onClick={() => signIn(window.location.pathname)}>
+      {action}
+    </Button>
+  );
+  return (
+    <div className="sticky top-2 z-10 mb-6 rounded-xl shadow-lg">
+      <Notice tone="warn" live title={title} action={again}>
+        {problem ?? text}
+      </Notice>
+    </div>
+  );
+}
+
+function watchNetwork(onChange: () => void) {
+  window.addEventListener('online', onChange);
+  window.addEventListener('offline', onChange);
+  return () => {
+    window.removeEventListener('online', onChange);
+    window.removeEventListener('offline', onChange);
+  };
+}

@@ -1,0 +1,76 @@
+import { KeyfoldError, type Provider, type SavedKey } from '@keyfold/client';
+import { Notice } from '@/shared/ui/notice';
+import { wordsOf } from '@/shared/words';
+import { texts } from '@/texts';
+import type { Verdict } from './key-actions';
+import { type KeyStatus, knownStatus } from './key-status-badge';
+
+/** What came of testing or saving a key, in words, and what to do now. */
+export interface Outcome {
+  tone: 'info' | 'good' | 'warn' | 'bad';
+  title: string;
+  /** What is known besides, each a sentence or two. */
+  lines: string[];
+  /** Whether another key is needed. */
+  needsNewKey?: boolean;
+}
+
+const TONES: Record<KeyStatus, Outcome['tone']> = {
+  valid: 'good',
+  limited: 'warn',
+  rejected: 'bad',
+  unverified: 'info',
+  unreadable: 'bad',
+  missing: 'info',
+};
+const words = texts.keyParts.outcome;
+
+/** What the provider says of a key; `isStored` if that is the saved one. */
+export function outcomeOfVerdict({ status, detail }: Verdict, { isStored }: { isStored: boolean }): Outcome {
+  const known = knownStatus(status);
+  const advice = isStored ? words.storedAdvice : words.typedAdvice;
+  return {
+    tone: TONES[known],
+    title: words.verdict[known],
+    // That it is accepted says the title.
+    lines: [known === 'valid' ? '' : detail, advice[known]].filter((line) => line !== ''),
+    needsNewKey: known === 'rejected',
+  };
+}
+
+export function outcomeOfSaved({ status, warnings, files = [] }: SavedKey): Outcome {
+  const known = knownStatus(status);
+  return {
+    tone: warnings.length > 0 && known === 'valid' ? 'warn' : TONES[known],
+    title: words.saved[known],
+    lines: [...warnings, ...(files.length > 0 ? [words.writtenTo(files)] : [])],
+  };
+}
+
+const ERROR_TITLES: Record<string, string> = words.errors;
+/** Of these the key is no cause: trying again may help. */
+const PASSING = ['rate_limited', 'conflict', 'unreachable', 'unauthenticated', 'unexpected_answer'];
+
+export function outcomeOfError(error: unknown, { name }: Provider): Outcome {
+  const code = error instanceof KeyfoldError ? error.code : 'unreachable';
+  const isPassing = PASSING.includes(code) || code.endsWith('_unavailable');
+  const title =
+    code === 'invalid_key_format'
+      ? words.cannotBe(name)
+      : (ERROR_TITLES[code] ?? (isPassing ? words.notNow : words.failed));
+  const advice = code === 'key_rejected' ? words.refusedAdvice : isPassing ? words.stays : '';
+  return {
+    tone: isPassing ? 'warn' : 'bad',
+    title,
+    lines: [wordsOf(error), advice].filter((line) => line !== ''),
+    needsNewKey: code === 'key_rejected' || code === 'invalid_key_format',
+  };
+}
+
+export function OutcomeNotice({ outcome: { tone, title, lines } }: { outcome: Outcome }) {
+  return (
+    <Notice tone={tone} title={title} live>
+      {lines.length > 0 && lines.map((line) => <p key={line}>{line}</p>)}
+    </Notice>
+  );
+}

@@ -1,0 +1,10 @@
+export { account } from './en/account';
+export { activity } from './en/activity';
+export { assistant } from './en/assistant';
+export { common } from './en/common';
+export { keyParts } from './en/key-parts';
+export { keys } from './en/keys';
+export { onboarding } from './en/onboarding';
+export { results } from './en/results';
+export { signIn } from './en/sign-in';
+export { tryIt } from './en/try-it';

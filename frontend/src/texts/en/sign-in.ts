@@ -1,0 +1,13 @@
+export const signIn = {
+  title: 'Sign in',
+  lead: 'Your keys are yours alone. Sign in, so that Keyfold knows whose they are.',
+  points: [
+    'Each call made for you uses exactly your key, and nobody else’s.',
+    'Keys are checked, encrypted and never shown again.',
+    'You can replace or delete them at any time.',
+  ],
+  action: 'Sign in',
+  continueWith: (host: string) => `Continue with ${host}`,
+  failed: (issuer: string) =>
+    `Signing in with ${issuer} did not work. Try again; if it stays so, tell whoever runs this Keyfold.`,
+};
