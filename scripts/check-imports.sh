@@ -14,7 +14,7 @@ library='
     calls
     lib
     gateway
-    account env_import master_keys onboarding recheck service_tokens users
+    account env_import master_keys migration onboarding recheck service_tokens users
     keys
     audit
     auth limit root_keys state_dir usage

@@ -33,6 +33,7 @@ const NOT_SAVING: &str = "Keys not saving to .env";
 const SETTINGS: &str = "Settings";
 const DATABASE: &str = "Database";
 const DATABASE_AND_KEY: &str = "Database and master key";
+const PLAIN_TEXT: &str = "Keys in plain text";
 const ISSUER: &str = "Token issuer";
 const CLOCK: &str = "Clock";
 
@@ -300,6 +301,7 @@ async fn database(settings: &Settings, process: &Environment, user: Option<&User
         };
     let place = &settings.database;
     report.add(DATABASE_AND_KEY, Outcome::Ok, format!("{place} opens with the given master key"));
+    plain_text(&keyfold, report).await;
     match (settings.mode, user) {
         (Mode::Local, user) => local_keys(&keyfold, settings, user, report).await,
         (Mode::Production, Some(user)) => keys_of(&keyfold, settings, user, report).await,
@@ -310,6 +312,28 @@ async fn database(settings: &Settings, process: &Environment, user: Option<&User
         ),
     }
     keyfold.close().await;
+}
+
+/// A database that was another program's.
+async fn plain_text(keyfold: &Keyfold, report: &mut Report) {
+    let plain_text = match keyfold.migration().plain_text().await {
+        Ok(plain_text) => plain_text,
+        Err(error) => return report.add(PLAIN_TEXT, Outcome::Failed, error.to_string()),
+    };
+    let (keys, aside) = (plain_text.keys, plain_text.set_aside);
+    if plain_text.counts {
+        report.add(
+            PLAIN_TEXT,
+            Outcome::Warning,
+            format!("{keys} keys lie in the database as plain text, and count, for another program's sake ({aside} more are set aside, because newer ones count); when it is stopped, run `keyfold migrate encrypt`"),
+        );
+    } else if keys > 0 {
+        report.add(
+            PLAIN_TEXT,
+            Outcome::Failed,
+            format!("{keys} keys in the database are plain text, which does not count there: another program writes them; stop it, and have those keys entered anew"),
+        );
+    }
 }
 
 /// What the server says of itself; whether it makes sense to open the database there. Nothing is changed: the
@@ -417,6 +441,15 @@ fn schema(facts: &PostgresFacts, report: &mut Report) -> bool {
             DATABASE,
             Outcome::Failed,
             format!("the tables have version {found}, and this Keyfold knows versions up to {known}; run a newer one"),
+        ),
+        Schema::PlainText { in_the_way } if in_the_way.is_empty() => made_at_start(
+            "another program's keys lie there as plain text; Keyfold takes its tables over and leaves the keys readable for both, until `keyfold migrate encrypt`".into(),
+            report,
+        ),
+        Schema::PlainText { in_the_way } => report.add(
+            DATABASE,
+            Outcome::Failed,
+            format!("another program's tables with keys cannot be taken over as they are: {in_the_way}; put that right, or give Keyfold a database of its own with DATABASE_URL"),
         ),
         Schema::Foreign(table) => report.add(
             DATABASE,

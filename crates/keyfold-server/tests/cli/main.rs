@@ -12,6 +12,7 @@ mod keys;
 #[cfg(feature = "kms")]
 mod kms;
 mod master_key;
+mod migrate;
 mod migrate_env;
 mod production;
 mod production_serve;

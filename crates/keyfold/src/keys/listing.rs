@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use super::environment::{EnvFiles, Found, Place};
 use super::{Identity, KEPT_FOR, KeyStatus, ReadFrom, StoredKey, UserApiKeys};
 use crate::dotenv::EnvFile;
+use crate::envelope::EnvelopeError;
 use crate::error::Error;
 use crate::provider::{Provider, ProviderId};
 use crate::secret::ApiKey;
@@ -163,6 +164,7 @@ impl UserApiKeys {
         let opened = self.stored.open(&self.user, &provider, stored);
         Some(match &opened {
             Ok(key) => self.record_of(&provider, key, stored, KeySource::Database),
+            Err(EnvelopeError::Empty) => return None,
             // Nothing is wrong with the key: nobody is to enter it again.
             Err(_) if self.stored.not_given.is_some() => KeyRecord {
                 masked: "****".into(),

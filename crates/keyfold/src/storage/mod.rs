@@ -3,6 +3,7 @@
 //! Every statement stands once, in the file of its table, with `$n` parameters that both databases understand.
 //! A driver only runs statements; it knows none of them. Every function about a user takes the user.
 
+mod adoption;
 pub(crate) mod audit;
 pub(crate) mod changes;
 pub(crate) mod deletions;
@@ -10,6 +11,7 @@ pub(crate) mod inspection;
 pub(crate) mod keys;
 pub(crate) mod master_keys;
 mod migrations;
+pub(crate) mod plain_keys;
 mod postgres;
 pub(crate) mod rechecks;
 pub(crate) mod root_secrets;
@@ -55,6 +57,9 @@ pub enum StorageError {
     /// Holds tables of these names that Keyfold did not make.
     #[error("the database already has a table `{0}` that this Keyfold did not make")]
     ForeignTable(String),
+    /// Holds tables with keys that another program made, and that Keyfold cannot take over; says why.
+    #[error("the tables that another program made there cannot be taken over as they are: {0}")]
+    NotAdoptable(String),
     /// A stored value is not of the kind that it must be.
     #[error("the database holds something unexpected: {0}")]
     Unexpected(String),
@@ -188,6 +193,16 @@ impl Connection for Transaction {
             Self::Sqlite(connection) => connection.execute(statement, values).await,
             Self::Postgres(connection) => connection.execute(statement, values).await,
         }
+    }
+}
+
+impl Connection for postgres::PostgresTransaction {
+    async fn query(&self, statement: &Statement, values: Vec<Value>) -> Result<Vec<Row>, StorageError> {
+        Self::query(self, statement, values).await
+    }
+
+    async fn execute(&self, statement: &Statement, values: Vec<Value>) -> Result<u64, StorageError> {
+        Self::execute(self, statement, values).await
     }
 }
 
