@@ -1,0 +1,175 @@
+//! What a process has one of: the runtime and the Keyfold. Made at first use; a fork's child makes its own.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use keyfold::{Environment, Error, Keyfold};
+use pyo3::prelude::*;
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::OnceCell;
+use tokio::time::timeout;
+
+use crate::failure::Failure;
+use crate::waiting::{Value, Waiting};
+
+/// They do little: most look-ups are answered from memory, on the caller's own thread.
+const WORKERS: usize = 2;
+/// How long the end of the process, or a fork, waits for what is still to be written down.
+const LAST_WAIT: Duration = Duration::from_secs(10);
+/// How long threads may take to end after that.
+const LAST_THREADS: Duration = Duration::from_secs(2);
+
+/// Only looked at while attached to the interpreter, and never while waiting: so it is free when a process forks.
+static STATE: Mutex<State> = Mutex::new(State::Unused);
+
+enum State {
+    Unused,
+    Running { process: Arc<Process>, runtime: Runtime },
+    Over,
+}
+
+/// The Keyfold of this process, once it was needed.
+pub(crate) struct Process {
+    id: u32,
+    runtime: Handle,
+    keyfold: OnceCell<Keyfold>,
+}
+
+/// What a Keyfold is opened with, read while no other thread of Python changes it.
+pub(crate) struct Surroundings {
+    environment: Environment,
+    folder: Result<PathBuf, String>,
+}
+
+/// This process's. A forked child that nobody told of the fork finds out here.
+pub(crate) fn current() -> Result<Arc<Process>, Failure> {
+    let mut state = state();
+    match &*state {
+        State::Running { process, .. } if process.id == std::process::id() => return Ok(Arc::clone(process)),
+        State::Over => return Err(Failure::Over),
+        State::Running { .. } | State::Unused => {}
+    }
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .thread_name("keyfold")
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::NoThreads(error.to_string()))?;
+    let process = Process::new(runtime.handle().clone());
+    let before = std::mem::replace(&mut *state, State::Running { process: Arc::clone(&process), runtime });
+    // Of a parent: its connections, files and threads are not this process's to close.
+    std::mem::forget(before);
+    Ok(process)
+}
+
+/// The Keyfold of this process, opened if it was not yet.
+pub(crate) fn open(py: Python<'_>) -> PyResult<Keyfold> {
+    let process = current().map_err(|failure| failure.into_error(py))?;
+    if let Some(keyfold) = process.keyfold.get() {
+        return Ok(keyfold.clone());
+    }
+    let surroundings = Surroundings::now();
+    let opening = {
+        let process = Arc::clone(&process);
+        async move { process.keyfold(surroundings).await.map(|_| Value::Nothing) }
+    };
+    Waiting::begin(&process, opening).wait(py)?;
+    process.keyfold.get().cloned().ok_or_else(|| Failure::Over.into_error(py))
+}
+
+/// Closes what may not be carried over a fork, if nobody uses it.
+pub(crate) fn before_fork(py: Python<'_>) {
+    let closing = {
+        let mut state = state();
+        let State::Running { process, .. } = &mut *state else { return };
+        let is_sqlite = process.keyfold.get().is_some_and(|keyfold| keyfold.pool_state().is_none());
+        if !is_sqlite || process.id != std::process::id() {
+            return;
+        }
+        let fresh = Process::new(process.runtime.clone());
+        std::mem::replace(process, fresh)
+    };
+    py.detach(|| close(closing));
+}
+
+/// Nothing of the parent is used again, or closed: it goes on there.
+pub(crate) fn forked() {
+    let mut state = state();
+    if let State::Running { .. } = &*state {
+        std::mem::forget(std::mem::replace(&mut *state, State::Unused));
+    }
+}
+
+/// Writes down what is noted and ends every thread. Afterwards there are no keys any more.
+pub(crate) fn shut_down(py: Python<'_>) {
+    let before = std::mem::replace(&mut *state(), State::Over);
+    match before {
+        State::Running { process, runtime } if process.id == std::process::id() => py.detach(|| {
+            close(process);
+            runtime.shutdown_timeout(LAST_THREADS);
+        }),
+        other => std::mem::forget(other),
+    }
+}
+
+/// Whether this is the process `id`; a look that costs little.
+pub(crate) fn is_process(id: u32) -> bool {
+    std::process::id() == id
+}
+
+fn close(process: Arc<Process>) {
+    let runtime = process.runtime.clone();
+    let Some(process) = Arc::into_inner(process) else { return };
+    let Some(keyfold) = process.keyfold.into_inner() else { return };
+    // What does not get done in time stays in the audit spool, for the next start.
+    let _ = runtime.block_on(async { timeout(LAST_WAIT, keyfold.close()).await });
+}
+
+fn state() -> MutexGuard<'static, State> {
+    STATE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Process {
+    fn new(runtime: Handle) -> Arc<Self> {
+        Arc::new(Self { id: std::process::id(), runtime, keyfold: OnceCell::new() })
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.id
+    }
+
+    pub(crate) fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
+
+    /// What it would be opened with now; `None` if it is open.
+    pub(crate) fn surroundings(&self) -> Option<Surroundings> {
+        (!self.keyfold.initialized()).then(Surroundings::now)
+    }
+
+    /// The Keyfold. If it cannot be opened, the next one who asks tries again.
+    pub(crate) async fn keyfold(&self, surroundings: impl Into<Option<Surroundings>>) -> Result<&Keyfold, Error> {
+        let surroundings = surroundings.into();
+        self.keyfold
+            .get_or_try_init(|| async move {
+                let Some(Surroundings { environment, folder }) = surroundings else {
+                    return Err(Error::Internal("it was closed meanwhile".into()));
+                };
+                let folder = folder.map_err(|why| {
+                    Error::CannotStart(format!("The working directory cannot be read: {why}."))
+                })?;
+                Box::pin(Keyfold::open_with(environment, &folder)).await
+            })
+            .await
+    }
+}
+
+impl Surroundings {
+    fn now() -> Self {
+        Self {
+            environment: Environment::from_process(),
+            folder: std::env::current_dir().map_err(|error| error.to_string()),
+        }
+    }
+}
