@@ -4,12 +4,14 @@
 #   target/test-tools/readers          Node's dotenv, Vite
 #   target/test-tools/clients/venv     the providers' Python client libraries
 #   target/test-tools/clients/node     the providers' Node client libraries
+#   target/test-tools/python           what the Python package is built, tested and compared with
 # Does nothing where the wanted versions are there. KEYFOLD_TEST_TOOLS names another directory.
 set -eu
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 readers=$root/crates/keyfold/tests/readers
 clients=$root/crates/keyfold-server/tests/clients
+package=$root/crates/keyfold-python/tests
 tools=${KEYFOLD_TEST_TOOLS:-$root/target/test-tools}
 
 main() {
@@ -20,6 +22,7 @@ main() {
     install_node "$readers" "$tools/readers"
     install_python "$clients" "$tools/clients/venv" 'import anthropic, cohere, exa_py, google.genai, groq, openai, tavily'
     install_node "$clients" "$tools/clients/node"
+    install_python "$package" "$tools/python" 'import fastapi, jwt, maturin, mypy, psycopg, pytest, sqlalchemy, uvicorn'
 }
 
 need() {

@@ -1,6 +1,19 @@
 from collections.abc import Callable
 from typing import Any, final
 
+__all__ = [
+    "Keys",
+    "Waiting",
+    "before_fork",
+    "begin_keys_of",
+    "forked",
+    "keys_of",
+    "mode",
+    "secret_settings",
+    "shut_down",
+    "variables",
+]
+
 @final
 class Keys:
     @property

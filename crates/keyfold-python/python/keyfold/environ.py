@@ -15,31 +15,35 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
-from typing import Any, Final, Union
+from typing import TYPE_CHECKING, Any, Final, Union
 
 from . import _keyfold
 from ._context import UserKeys, current
 from .errors import EnvironmentWriteError, KeyfoldError
 
+if TYPE_CHECKING:
+    _Environ = os._Environ[Any]
+else:
+    _Environ = os._Environ
+
 __all__ = ["for_subprocess", "install", "is_installed", "uninstall"]
 
 _lock: Final = threading.Lock()
-_Environ: Final[Any] = type(os.environ)
 _variables: Union[dict[str, str], None] = None
 
 
 def install() -> None:
     """From now on the providers' variables are those of the user in whose block they are read."""
     with _lock:
-        _put_on(os.environ, _Environ, _UsersEnviron)
-        _put_on(os.environb, _Environ, _UsersEnvironBytes)
+        _put_on(os.environ, os._Environ, _UsersEnviron)
+        _put_on(os.environb, os._Environ, _UsersEnvironBytes)
 
 
 def uninstall() -> None:
     """From now on they answer as if this had never been installed."""
     with _lock:
-        _put_on(os.environ, _UsersEnviron, _Environ)
-        _put_on(os.environb, _UsersEnvironBytes, _Environ)
+        _put_on(os.environ, _UsersEnviron, os._Environ)
+        _put_on(os.environb, _UsersEnvironBytes, os._Environ)
 
 
 def is_installed() -> bool:
@@ -88,7 +92,7 @@ def _provider_variables() -> dict[str, str]:
     return _variables
 
 
-class _UsersEnviron(_Environ):  # type: ignore[misc]
+class _UsersEnviron(_Environ):
     """`os.environ`, whose providers' variables are those of the user in whose block they are read."""
 
     def __getitem__(self, name: Any) -> Any:
@@ -122,7 +126,7 @@ class _UsersEnviron(_Environ):  # type: ignore[misc]
     def __iter__(self) -> Iterator[Any]:
         names = super().__iter__()
         if current() is None:
-            return names  # type: ignore[no-any-return]
+            return names
         return (name for name in names if self._provider(name) is None)
 
     def __len__(self) -> int:
