@@ -113,6 +113,11 @@ pub(crate) fn shut_down(py: Python<'_>) {
     }
 }
 
+/// Whether the process ends, and with it what was under way.
+pub(crate) fn is_over() -> bool {
+    matches!(*state(), State::Over)
+}
+
 /// Whether this is the process `id`; a look that costs little.
 pub(crate) fn is_process(id: u32) -> bool {
     std::process::id() == id

@@ -13,7 +13,7 @@ use tokio::task::AbortHandle;
 
 use crate::failure::Failure;
 use crate::keys::Keys;
-use crate::process::{Process, is_process};
+use crate::process::{self, Process, is_process};
 
 /// A thread that waits looks this often whether it was interrupted (Ctrl-C).
 const LOOK_FOR_SIGNALS: Duration = Duration::from_millis(100);
@@ -133,6 +133,7 @@ impl Waiting {
         let value = self.slot(py)?.lock().value.take();
         match value.unwrap_or(Err(Failure::Broken)) {
             Ok(value) => value.into_python(py),
+            Err(Failure::Broken) if process::is_over() => Err(Failure::Over.into_error(py)),
             Err(failure) => Err(failure.into_error(py)),
         }
     }

@@ -10,6 +10,7 @@ is done for it is done with that user's keys.
 from __future__ import annotations
 
 import os
+from functools import cache
 from typing import Annotated, Any, Union
 
 import jwt
@@ -30,12 +31,10 @@ answer_errors(app)
 bearer = HTTPBearer(auto_error=False)
 
 
+@cache
 def key_set() -> jwt.PyJWKClient:
     """Where the issuer's public keys are; fetched when needed, and remembered."""
-    if not hasattr(app.state, "key_set"):
-        app.state.key_set = jwt.PyJWKClient(os.environ["KEYFOLD_AUTH_JWKS_URL"])
-    client: jwt.PyJWKClient = app.state.key_set
-    return client
+    return jwt.PyJWKClient(os.environ["KEYFOLD_AUTH_JWKS_URL"])
 
 
 def verified(token: str) -> dict[str, Any]:
@@ -63,6 +62,8 @@ async def current_user(
         raise HTTPException(401, "Sign in first.", {"WWW-Authenticate": "Bearer"})
     try:
         claims = await run_in_threadpool(verified, credentials.credentials)
+    except jwt.PyJWKClientConnectionError as error:
+        raise HTTPException(503, "Who you are cannot be checked at the moment. Try again shortly.") from error
     except jwt.PyJWTError as error:
         raise HTTPException(401, "Sign in again.", {"WWW-Authenticate": "Bearer"}) from error
     user: str = claims["sub"]

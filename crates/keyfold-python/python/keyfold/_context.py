@@ -100,6 +100,8 @@ class UserAPIKeyContext:
         _end(self._open.pop())
 
     def _begin(self, keys: _keyfold.Keys) -> UserKeys:
+        if not _variables:
+            _variables.update(_keyfold.variables())
         begun = UserKeys(keys, _current.get())
         _current.set(begun)
         self._open.append(begun)
@@ -186,6 +188,15 @@ _current: ContextVar[Union[UserKeys, None]] = ContextVar("keyfold", default=None
 def current() -> UserKeys | None:
     """The keys of the block that this task or thread is in. Ended ones where the block ended before the task did."""
     return _current.get()
+
+
+# Known once the first block began: Keyfold is open then.
+_variables: dict[str, str] = {}
+
+
+def provider_variables() -> dict[str, str]:
+    """Which provider's key each environment variable stands for, inside a block."""
+    return _variables
 
 
 def _end(ended: UserKeys) -> None:

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final, Union
 
 from . import _keyfold
-from ._context import UserKeys, current
+from ._context import current, provider_variables
 from .errors import EnvironmentWriteError, KeyfoldError
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ else:
 __all__ = ["for_subprocess", "install", "is_installed", "uninstall"]
 
 _lock: Final = threading.Lock()
-_variables: Union[dict[str, str], None] = None
 
 
 def install() -> None:
@@ -64,7 +63,7 @@ def for_subprocess() -> dict[str, str]:
         raise KeyfoldError(
             "no_user", "There is no user here: call `for_subprocess` inside a `with user_api_keys(…)` block."
         )
-    variables, withheld = _provider_variables(), set(_keyfold.secret_settings())
+    variables, withheld = provider_variables(), set(_keyfold.secret_settings())
     environment = {
         name: value for name, value in os.environ.items() if name not in variables and name not in withheld
     }
@@ -82,14 +81,6 @@ def _put_on(environ: Any, expected: type[Any], wanted: type[Any]) -> None:
             "environ_replaced",
             "Something else replaced `os.environ`, so Keyfold does not. Install `keyfold.environ` without it.",
         )
-
-
-def _provider_variables() -> dict[str, str]:
-    """Which provider's key each variable stands for. Only needed in a block, so Keyfold is open."""
-    global _variables
-    if _variables is None:
-        _variables = _keyfold.variables()
-    return _variables
 
 
 class _UsersEnviron(_Environ):
@@ -149,7 +140,7 @@ class _UsersEnviron(_Environ):
 
     def _provider(self, name: object) -> Union[str, None]:
         text = self._as_text(name)
-        return None if text is None else _provider_variables().get(text)
+        return None if text is None else provider_variables().get(text)
 
     @staticmethod
     def _as_text(name: object) -> Union[str, None]:
