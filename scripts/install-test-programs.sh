@@ -5,7 +5,8 @@
 #   target/test-tools/clients/venv     the providers' Python client libraries
 #   target/test-tools/clients/node     the providers' Node client libraries
 #   target/test-tools/python           what the Python package is built, tested and compared with
-# Does nothing where the wanted versions are there. KEYFOLD_TEST_TOOLS names another directory.
+# With the argument `python`, only the last one. Does nothing where the wanted versions are there. KEYFOLD_TEST_TOOLS
+# names another directory.
 set -eu
 
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -16,13 +17,14 @@ tools=${KEYFOLD_TEST_TOOLS:-$root/target/test-tools}
 
 main() {
     need python3 "Python 3.11 or newer with its venv module"
+    install_python "$package" "$tools/python" 'import fastapi, jwt, maturin, mypy, psycopg, pytest, sqlalchemy, uvicorn'
+    [ "${1:-}" != python ] || return 0
     need node "Node 20.19 or newer"
     need npm "it comes with Node"
     install_python "$readers" "$tools/venv" 'import dotenv, flask_cors, moto'
     install_node "$readers" "$tools/readers"
     install_python "$clients" "$tools/clients/venv" 'import anthropic, cohere, exa_py, google.genai, groq, openai, tavily'
     install_node "$clients" "$tools/clients/node"
-    install_python "$package" "$tools/python" 'import fastapi, jwt, maturin, mypy, psycopg, pytest, sqlalchemy, uvicorn'
 }
 
 need() {
@@ -66,4 +68,4 @@ stamped() {
     [ -f "$1/.installed" ] && [ "$(cat "$1/.installed")" = "$2" ]
 }
 
-main
+main "$@"

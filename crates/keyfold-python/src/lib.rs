@@ -69,10 +69,16 @@ mod _keyfold {
         secrets.flat_map(|secret| [secret.name.to_owned(), format!("{}_FILE", secret.name)]).collect()
     }
 
-    /// Before a fork: SQLite's files must not be open in two processes by one opening.
+    /// Before a fork: SQLite's file is closed, because SQLite remembers locks that a child does not have.
     #[pyfunction]
     fn before_fork(py: Python<'_>) {
         process::before_fork(py);
+    }
+
+    /// After a fork, in the parent.
+    #[pyfunction]
+    fn has_forked() {
+        process::has_forked();
     }
 
     /// In the child of a fork: nothing of the parent is used again.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use keyfold::{Environment, Error, Keyfold};
+use keyfold::{Environment, Error, Keyfold, Rest};
 use pyo3::prelude::*;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::OnceCell;
@@ -15,13 +15,16 @@ use crate::waiting::{Value, Waiting};
 
 /// They do little: most look-ups are answered from memory, on the caller's own thread.
 const WORKERS: usize = 2;
-/// How long the end of the process, or a fork, waits for what is still to be written down.
+/// How long the end of the process waits for what is still to be written down.
 const LAST_WAIT: Duration = Duration::from_secs(10);
 /// How long threads may take to end after that.
 const LAST_THREADS: Duration = Duration::from_secs(2);
 
 /// Only looked at while attached to the interpreter, and never while waiting: so it is free when a process forks.
 static STATE: Mutex<State> = Mutex::new(State::Unused);
+
+/// SQLite, while this process forks.
+static RESTING: Mutex<Option<Rest>> = Mutex::new(None);
 
 enum State {
     Unused,
@@ -78,23 +81,31 @@ pub(crate) fn open(py: Python<'_>) -> PyResult<Keyfold> {
     process.keyfold.get().cloned().ok_or_else(|| Failure::Over.into_error(py))
 }
 
-/// Closes what may not be carried over a fork, if nobody uses it.
+/// SQLite's file is closed while the process forks.
 pub(crate) fn before_fork(py: Python<'_>) {
-    let closing = {
-        let mut state = state();
-        let State::Running { process, .. } = &mut *state else { return };
-        let is_sqlite = process.keyfold.get().is_some_and(|keyfold| keyfold.pool_state().is_none());
-        if !is_sqlite || process.id != std::process::id() {
-            return;
+    let Some((keyfold, runtime)) = ({
+        match &*state() {
+            State::Running { process, .. } if process.id == std::process::id() => {
+                process.keyfold.get().cloned().map(|keyfold| (keyfold, process.runtime.clone()))
+            }
+            _ => None,
         }
-        let fresh = Process::new(process.runtime.clone());
-        std::mem::replace(process, fresh)
+    }) else {
+        return;
     };
-    py.detach(|| close(closing));
+    // If it cannot be closed in time, a child that opens it may find it locked.
+    let rest = py.detach(|| runtime.block_on(keyfold.rest()));
+    *lock(&RESTING) = rest.ok().flatten();
+}
+
+/// The parent goes on.
+pub(crate) fn has_forked() {
+    drop(lock(&RESTING).take());
 }
 
 /// Nothing of the parent is used again, or closed: it goes on there.
 pub(crate) fn forked() {
+    std::mem::forget(lock(&RESTING).take());
     let mut state = state();
     if let State::Running { .. } = &*state {
         std::mem::forget(std::mem::replace(&mut *state, State::Unused));
@@ -132,7 +143,11 @@ fn close(process: Arc<Process>) {
 }
 
 fn state() -> MutexGuard<'static, State> {
-    STATE.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(&STATE)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Process {

@@ -174,12 +174,12 @@ def test_a_thread_that_is_left_behind_keeps_no_process_from_ending(production: P
         import threading, keyfold
         begun = threading.Event()
         def work():
-            with keyfold.user_api_keys('user_a') as keys:
-                while True:
-                    try:
+            while True:
+                try:
+                    with keyfold.user_api_keys('user_a') as keys:
                         keys.get('gemini'); keyfold.get_gemini_key('user_b'); begun.set()
-                    except keyfold.ShutDownError:
-                        pass
+                except keyfold.ShutDownError:
+                    pass
         for _ in range(3):
             threading.Thread(target=work, daemon=True).start()
         begun.wait()

@@ -227,5 +227,7 @@ def _settle(future: asyncio.Future[None]) -> None:
         future.set_result(None)
 
 
-os.register_at_fork(before=_keyfold.before_fork, after_in_child=_keyfold.forked)
+os.register_at_fork(
+    before=_keyfold.before_fork, after_in_parent=_keyfold.has_forked, after_in_child=_keyfold.forked
+)
 atexit.register(_keyfold.shut_down)
