@@ -98,10 +98,9 @@ test-python: build-tools ## Test the Python package only
 	$(CARGO) test --workspace --locked --test python
 
 .PHONY: bench-python
-bench-python: python ## Measure the Python package beside a look-up with SQLAlchemy in the same run
+bench-python: build python ## Measure the Python package beside a look-up with SQLAlchemy in the same run
 	rm -rf target/wheels/unpacked
 	$(PYTHON_TOOLS)/python -m zipfile -e target/wheels/keyfold-*.whl target/wheels/unpacked
-	$(CARGO) build --release --locked -p keyfold-server --bin keyfold
 	KEYFOLD_TEST_PROGRAMS=$(CURDIR)/target/release PYTHONPATH=$(CURDIR)/target/wheels/unpacked \
 	    $(PYTHON_TOOLS)/python crates/keyfold-python/benches/contexts.py
 
