@@ -4,6 +4,7 @@ use keyfold::Error;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
+use pyo3::types::PyDict;
 
 /// Everything that can be raised.
 pub(crate) enum Failure {
@@ -31,9 +32,18 @@ impl From<Error> for Failure {
 
 impl Failure {
     /// The exception.
+    ///
+    /// It is made without running code in Python: while the interpreter ends, that could tear a daemon thread out of
+    /// this code.
     pub(crate) fn into_error(self, py: Python<'_>) -> PyErr {
         let (code, text, cause) = self.told();
-        exception(py, code, &text, cause.as_deref()).map_or_else(|error| error, PyErr::from_value)
+        if let Some(cause) = cause {
+            crate::logging::note_error(&format!("{code}: {cause}"));
+            crate::logging::hand_over(py);
+        }
+        class_of(py, code)
+            .and_then(|class| class.call1((code, &text)))
+            .map_or_else(|_| PyRuntimeError::new_err(text.clone()), PyErr::from_value)
     }
 
     /// Its code, its text for users, and the cause for the log.
@@ -74,16 +84,12 @@ impl Failure {
     }
 }
 
-fn exception<'py>(
-    py: Python<'py>,
-    code: &str,
-    text: &str,
-    cause: Option<&str>,
-) -> PyResult<Bound<'py, PyAny>> {
-    static MAKE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let make = MAKE
-        .get_or_try_init(py, || Ok::<_, PyErr>(py.import("keyfold.errors")?.getattr("exception_of")?.unbind()))
-        // While the interpreter ends, modules are gone.
-        .map_err(|_| PyRuntimeError::new_err(text.to_owned()))?;
-    make.bind(py).call1((code, text, cause)).map_err(|_| PyRuntimeError::new_err(text.to_owned()))
+fn class_of<'py>(py: Python<'py>, code: &str) -> PyResult<Bound<'py, PyAny>> {
+    static CLASSES: PyOnceLock<(Py<PyDict>, Py<PyAny>)> = PyOnceLock::new();
+    let (classes, other) = CLASSES.get_or_try_init(py, || {
+        let errors = py.import("keyfold.errors")?;
+        let classes = errors.getattr("CLASSES")?.cast_into::<PyDict>()?;
+        Ok::<_, PyErr>((classes.unbind(), errors.getattr("KeyfoldError")?.unbind()))
+    })?;
+    Ok(classes.bind(py).get_item(code)?.unwrap_or_else(|| other.bind(py).clone()))
 }

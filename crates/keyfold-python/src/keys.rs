@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 
 use crate::failure::Failure;
-use crate::process::{self, is_process};
+use crate::process::{self, away, is_process};
 use crate::waiting::{Value, Waiting};
 
 /// A user's id as Python gave it; `None` if it is no Unicode text (lone surrogates).
@@ -98,7 +98,7 @@ impl Keys {
     /// The key, or `None` if there is none.
     fn find(&self, py: Python<'_>, provider: &str) -> PyResult<Option<Py<PyString>>> {
         let Some(keys) = self.keys(py)? else { return Ok(None) };
-        let found = py.detach(|| find(&keys, provider));
+        let found = away(py, || find(&keys, provider));
         given(py, found)
     }
 
@@ -115,22 +115,20 @@ impl Keys {
     /// The key; what is missing is an exception that says what to do.
     fn require(&self, py: Python<'_>, provider: &str) -> PyResult<Option<Py<PyString>>> {
         let Some(keys) = self.keys(py)? else { return Ok(None) };
-        let found = py.detach(|| keys.get(provider)).map(Some);
+        let found = away(py, || keys.get(provider).map(Some));
         given(py, found)
     }
 
     /// Whether there is a key. Opens none.
     fn holds(&self, py: Python<'_>, provider: &str) -> PyResult<bool> {
         let Some(keys) = self.keys(py)? else { return Ok(false) };
-        let held = py.detach(|| holds(&keys, provider));
-        held.map_err(|error| Failure::from(error).into_error(py))
+        told(py, away(py, || holds(&keys, provider)))
     }
 
     /// The providers that there are keys for. Opens none.
     fn providers(&self, py: Python<'_>) -> PyResult<Vec<String>> {
         let Some(keys) = self.keys(py)? else { return Ok(vec![]) };
-        let providers = py.detach(|| providers(&keys));
-        providers.map_err(|error| Failure::from(error).into_error(py))
+        told(py, away(py, || providers(&keys)))
     }
 
     /// All keys.
@@ -208,10 +206,14 @@ fn all(keys: &UserApiKeys) -> Result<Vec<(String, OpenedKey)>, Error> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the key goes to the program that asked for it")]
-fn given(py: Python<'_>, found: Result<Option<OpenedKey>, Error>) -> PyResult<Option<Py<PyString>>> {
-    match found {
-        Ok(Some(key)) => Ok(Some(PyString::new(py, key.expose()).unbind())),
-        Ok(None) => Ok(None),
-        Err(error) => Err(Failure::from(error).into_error(py)),
-    }
+fn given(
+    py: Python<'_>,
+    found: Result<Result<Option<OpenedKey>, Error>, Failure>,
+) -> PyResult<Option<Py<PyString>>> {
+    let key = told(py, found)?;
+    Ok(key.map(|key| PyString::new(py, key.expose()).unbind()))
+}
+
+fn told<T>(py: Python<'_>, done: Result<Result<T, Error>, Failure>) -> PyResult<T> {
+    done.and_then(|done| done.map_err(Failure::from)).map_err(|failure| failure.into_error(py))
 }

@@ -90,7 +90,7 @@ mod _keyfold {
     /// At the end of the process: what is noted is written down, and every thread ends.
     #[pyfunction]
     fn shut_down(py: Python<'_>) {
-        process::shut_down(py);
         crate::logging::hand_over(py);
+        process::shut_down(py);
     }
 }

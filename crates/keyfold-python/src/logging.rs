@@ -24,9 +24,14 @@ pub(crate) fn install() {
     let _ = tracing::subscriber::set_global_default(Keeper);
 }
 
+/// Keeps an error that the text of an exception leaves out.
+pub(crate) fn note_error(line: &str) {
+    keep(40, line.to_owned());
+}
+
 /// Gives what is kept to the logger `keyfold`. What goes wrong there is nobody's to handle here.
 pub(crate) fn hand_over(py: Python<'_>) {
-    if !ARE_THERE_ANY.swap(false, Ordering::Relaxed) {
+    if crate::process::is_over() || !ARE_THERE_ANY.swap(false, Ordering::Relaxed) {
         return;
     }
     // A thread that held this when the process forked never lets go in the child.
@@ -37,6 +42,14 @@ pub(crate) fn hand_over(py: Python<'_>) {
     };
     for (level, line) in lines {
         let _ = logger.call_method1("log", (level, "%s", line));
+    }
+}
+
+fn keep(level: u8, line: String) {
+    let Ok(mut lines) = LINES.try_lock() else { return };
+    if lines.len() < MOST {
+        lines.push_back((level, line));
+        ARE_THERE_ANY.store(true, Ordering::Relaxed);
     }
 }
 
@@ -64,11 +77,7 @@ impl Subscriber for Keeper {
             Level::WARN => 30,
             _ => 20,
         };
-        let Ok(mut lines) = LINES.try_lock() else { return };
-        if lines.len() < MOST {
-            lines.push_back((level, line.message + &line.fields));
-            ARE_THERE_ANY.store(true, Ordering::Relaxed);
-        }
+        keep(level, line.message + &line.fields);
     }
 
     fn enter(&self, _: &Id) {}

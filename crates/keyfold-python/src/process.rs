@@ -1,8 +1,9 @@
 //! What a process has one of: the runtime and the Keyfold. Made at first use; a fork's child makes its own.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use keyfold::{Environment, Error, Keyfold, Rest};
 use pyo3::prelude::*;
@@ -22,6 +23,11 @@ const LAST_THREADS: Duration = Duration::from_secs(2);
 
 /// Only looked at while attached to the interpreter, and never while waiting: so it is free when a process forks.
 static STATE: Mutex<State> = Mutex::new(State::Unused);
+
+/// Threads that are away from the interpreter, in here.
+static AWAY: AtomicUsize = AtomicUsize::new(0);
+/// Whoever is still away stays there.
+static HAS_ENDED: AtomicBool = AtomicBool::new(false);
 
 /// SQLite, while this process forks.
 static RESTING: Mutex<Option<Rest>> = Mutex::new(None);
@@ -94,8 +100,8 @@ pub(crate) fn before_fork(py: Python<'_>) {
         return;
     };
     // If it cannot be closed in time, a child that opens it may find it locked.
-    let rest = py.detach(|| runtime.block_on(keyfold.rest()));
-    *lock(&RESTING) = rest.ok().flatten();
+    let rest = away(py, || runtime.block_on(keyfold.rest()));
+    *lock(&RESTING) = rest.ok().and_then(Result::ok).flatten();
 }
 
 /// The parent goes on.
@@ -106,6 +112,8 @@ pub(crate) fn has_forked() {
 /// Nothing of the parent is used again, or closed: it goes on there.
 pub(crate) fn forked() {
     std::mem::forget(lock(&RESTING).take());
+    // The other threads are in the parent; this one is here.
+    AWAY.store(0, Ordering::SeqCst);
     let mut state = state();
     if let State::Running { .. } = &*state {
         std::mem::forget(std::mem::replace(&mut *state, State::Unused));
@@ -119,9 +127,39 @@ pub(crate) fn shut_down(py: Python<'_>) {
         State::Running { process, runtime } if process.id == std::process::id() => py.detach(|| {
             close(process);
             runtime.shutdown_timeout(LAST_THREADS);
+            let since = Instant::now();
+            while AWAY.load(Ordering::SeqCst) > 0 && since.elapsed() < LAST_THREADS {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            HAS_ENDED.store(true, Ordering::SeqCst);
         }),
         other => std::mem::forget(other),
     }
+}
+
+/// Works while others have the interpreter.
+///
+/// A daemon thread that comes back to an interpreter that is gone would be torn out of this code, which ends the process
+/// with a crash. So the end of the process waits for those who are away, and who comes too late stays.
+pub(crate) fn away<T: Send>(py: Python<'_>, work: impl FnOnce() -> T + Send) -> Result<T, Failure> {
+    struct Away;
+    impl Drop for Away {
+        fn drop(&mut self) {
+            AWAY.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+    if is_over() {
+        return Err(Failure::Over);
+    }
+    AWAY.fetch_add(1, Ordering::SeqCst);
+    let _away = Away;
+    Ok(py.detach(|| {
+        let done = work();
+        while HAS_ENDED.load(Ordering::SeqCst) {
+            std::thread::park();
+        }
+        done
+    }))
 }
 
 /// Whether the process ends, and with it what was under way.

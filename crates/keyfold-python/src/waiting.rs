@@ -13,7 +13,7 @@ use tokio::task::AbortHandle;
 
 use crate::failure::Failure;
 use crate::keys::Keys;
-use crate::process::{self, Process, is_process};
+use crate::process::{self, Process, away, is_process};
 
 /// A thread that waits looks this often whether it was interrupted (Ctrl-C).
 const LOOK_FOR_SIGNALS: Duration = Duration::from_millis(100);
@@ -99,7 +99,7 @@ impl Waiting {
     pub(crate) fn wait(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let slot = self.slot(py)?;
         while !slot.lock().is_done {
-            py.detach(|| slot.wait_a_while());
+            away(py, || slot.wait_a_while()).map_err(|failure| failure.into_error(py))?;
             if let Err(interrupted) = py.check_signals() {
                 self.cancel();
                 return Err(interrupted);

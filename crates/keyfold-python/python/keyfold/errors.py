@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Final
-
-_log: Final = logging.getLogger("keyfold")
 
 
 class KeyfoldError(Exception):
-    """Something went wrong; `code` is a stable word for programs, the text is for people."""
+    """Something went wrong; `code` is a stable word for programs, the text is for people.
 
-    code: str
+    Its arguments are just these two, so that the compiled part makes one without running Python.
+    """
 
-    def __init__(self, code: str, text: str) -> None:
-        super().__init__(code, text)
-        self.code = code
+    @property
+    def code(self) -> str:
+        """The stable word."""
+        return str(self.args[0])
 
     def __str__(self) -> str:
         return str(self.args[1])
@@ -75,7 +74,7 @@ class ShutDownError(KeyfoldError):
     """The interpreter is shutting down (`shut_down`)."""
 
 
-_CLASSES: Final[dict[str, type[KeyfoldError]]] = {
+CLASSES: Final[dict[str, type[KeyfoldError]]] = {
     "audit_unavailable": UnavailableError,
     "cannot_start": StartError,
     "database_unavailable": UnavailableError,
@@ -91,10 +90,3 @@ _CLASSES: Final[dict[str, type[KeyfoldError]]] = {
     "user_deleted": UserRefusedError,
     "user_suspended": UserRefusedError,
 }
-
-
-def exception_of(code: str, text: str, cause: str | None) -> KeyfoldError:
-    """The exception; a cause that the text leaves out is for the log."""
-    if cause is not None:
-        _log.error("%s: %s", code, cause)
-    return _CLASSES.get(code, KeyfoldError)(code, text)
