@@ -1,6 +1,6 @@
 #!/bin/sh
-# Tests the Python package, made of the compiled library $1 (target/debug/deps/libkeyfold_python.so, as `cargo test`
-# leaves it) and of what stands in crates/keyfold-python/python. Further arguments are pytest's.
+# Tests the Python package, made of the compiled library $1 (if empty: target/debug/deps/libkeyfold_python.so, as
+# `cargo test` leaves it) and of what stands in crates/keyfold-python/python. Further arguments are pytest's.
 set -eu
 
 cd "$(dirname "$0")/.."

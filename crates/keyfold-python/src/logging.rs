@@ -13,6 +13,8 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
+use crate::process::Awaited;
+
 const MOST: usize = 1000;
 
 static LINES: Mutex<VecDeque<(u8, String)>> = Mutex::new(VecDeque::new());
@@ -31,9 +33,11 @@ pub(crate) fn note_error(line: &str) {
 
 /// Gives what is kept to the logger `keyfold`. What goes wrong there is nobody's to handle here.
 pub(crate) fn hand_over(py: Python<'_>) {
-    if crate::process::is_over() || !ARE_THERE_ANY.swap(false, Ordering::Relaxed) {
+    if !ARE_THERE_ANY.load(Ordering::Relaxed) {
         return;
     }
+    let Ok(_awaited) = Awaited::begin() else { return };
+    ARE_THERE_ANY.store(false, Ordering::Relaxed);
     // A thread that held this when the process forked never lets go in the child.
     let Ok(lines) = LINES.try_lock().map(|mut lines| std::mem::take(&mut *lines)) else { return };
     let Ok(logger) = py.import("logging").and_then(|logging| logging.call_method1("getLogger", ("keyfold",)))

@@ -16,6 +16,8 @@ use crate::waiting::{Value, Waiting};
 
 /// They do little: most look-ups are answered from memory, on the caller's own thread.
 const WORKERS: usize = 2;
+/// Of threads that read files or commit for an event loop.
+const MOST_BLOCKING: usize = 64;
 /// How long the end of the process waits for what is still to be written down.
 const LAST_WAIT: Duration = Duration::from_secs(10);
 /// How long threads may take to end after that.
@@ -24,7 +26,7 @@ const LAST_THREADS: Duration = Duration::from_secs(2);
 /// Only looked at while attached to the interpreter, and never while waiting: so it is free when a process forks.
 static STATE: Mutex<State> = Mutex::new(State::Unused);
 
-/// Threads that are away from the interpreter, in here.
+/// Threads that are in here and away from the interpreter, or call Python from here.
 static AWAY: AtomicUsize = AtomicUsize::new(0);
 /// Whoever is still away stays there.
 static HAS_ENDED: AtomicBool = AtomicBool::new(false);
@@ -61,6 +63,7 @@ pub(crate) fn current() -> Result<Arc<Process>, Failure> {
     }
     let runtime = Builder::new_multi_thread()
         .worker_threads(WORKERS)
+        .max_blocking_threads(MOST_BLOCKING)
         .thread_name("keyfold")
         .enable_all()
         .build()
@@ -142,17 +145,7 @@ pub(crate) fn shut_down(py: Python<'_>) {
 /// A daemon thread that comes back to an interpreter that is gone would be torn out of this code, which ends the process
 /// with a crash. So the end of the process waits for those who are away, and who comes too late stays.
 pub(crate) fn away<T: Send>(py: Python<'_>, work: impl FnOnce() -> T + Send) -> Result<T, Failure> {
-    struct Away;
-    impl Drop for Away {
-        fn drop(&mut self) {
-            AWAY.fetch_sub(1, Ordering::SeqCst);
-        }
-    }
-    if is_over() {
-        return Err(Failure::Over);
-    }
-    AWAY.fetch_add(1, Ordering::SeqCst);
-    let _away = Away;
+    let _awaited = Awaited::begin()?;
     Ok(py.detach(|| {
         let done = work();
         while HAS_ENDED.load(Ordering::SeqCst) {
@@ -188,6 +181,26 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The end of the process waits until this is dropped.
+pub(crate) struct Awaited(());
+
+impl Awaited {
+    /// While attached to the interpreter; refused once the process ends.
+    pub(crate) fn begin() -> Result<Self, Failure> {
+        if is_over() {
+            return Err(Failure::Over);
+        }
+        AWAY.fetch_add(1, Ordering::SeqCst);
+        Ok(Self(()))
+    }
+}
+
+impl Drop for Awaited {
+    fn drop(&mut self) {
+        AWAY.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 impl Process {
     fn new(runtime: Handle) -> Arc<Self> {
         Arc::new(Self { id: std::process::id(), runtime, keyfold: OnceCell::new() })
@@ -207,7 +220,10 @@ impl Process {
     }
 
     /// The Keyfold. If it cannot be opened, the next one who asks tries again.
-    pub(crate) async fn keyfold(&self, surroundings: impl Into<Option<Surroundings>>) -> Result<&Keyfold, Error> {
+    pub(crate) async fn keyfold(
+        &self,
+        surroundings: impl Into<Option<Surroundings>>,
+    ) -> Result<&Keyfold, Error> {
         let surroundings = surroundings.into();
         self.keyfold
             .get_or_try_init(|| async move {

@@ -85,7 +85,10 @@ impl Waiting {
     }
 
     /// Does on a thread of the runtime what would hold up the caller.
-    pub(crate) fn begin_blocking(process: &Process, work: impl FnOnce() -> Result<Value> + Send + 'static) -> Self {
+    pub(crate) fn begin_blocking(
+        process: &Process,
+        work: impl FnOnce() -> Result<Value> + Send + 'static,
+    ) -> Self {
         let slot = Arc::new(Slot { inner: Mutex::default(), arrived: Condvar::new() });
         let promise = Promise(Arc::clone(&slot));
         process.runtime().spawn_blocking(move || {

@@ -8,7 +8,7 @@ from servers import Place, Postgres
 
 def test_keys_are_a_mapping_inside_their_block_and_empty_outside(production: Place) -> None:
     production.run("""
-        import copy, os, pickle
+        import asyncio, copy, os, pickle
         from collections.abc import Mapping
         import keyfold
 
@@ -46,6 +46,32 @@ def test_keys_are_a_mapping_inside_their_block_and_empty_outside(production: Pla
         # The same context again, and twice at once.
         with context as one, context as two:
             assert one is not two and one['gemini'] == two['gemini'] == a
+        # And by several tasks, of which each ends its own.
+        async def main():
+            begun, ended = asyncio.Event(), asyncio.Event()
+            async def first():
+                async with context as keys:
+                    begun.set()
+                    await ended.wait()
+                    assert keys['gemini'] == a
+            async def second():
+                await begun.wait()
+                async with context:
+                    pass
+                ended.set()
+            await asyncio.gather(first(), second())
+            begun.clear(); ended.clear()
+            async def third():
+                async with context as keys:
+                    begun.set()
+                    await ended.wait()
+                    return keys.get('gemini')
+            task = asyncio.create_task(third())
+            await begun.wait()
+            async with context as keys:
+                ended.set()
+                assert await task == a and keys['gemini'] == a
+        asyncio.run(main())
         """)
 
 

@@ -66,12 +66,12 @@ use std::time::Duration;
 pub use error::Error;
 pub use keys::{CacheState, OpenedKey, UserApiKeys};
 pub use settings::{Environment, Settings};
-pub use storage::{PoolState, Rest};
 pub use storage::inspection::{Encryption, PostgresFacts, Schema};
 #[doc(hidden)]
 pub use storage::keys::LOOK_UP;
 #[doc(hidden)]
 pub use storage::master_keys::{BATCH as REWRAPPED_AT_ONCE, rewrap_sql};
+pub use storage::{PoolState, Rest};
 #[doc(hidden)]
 pub use usage::{AnswerReader, TokenCounts};
 pub use usage::{DayOfUsage, UsageFigures};

@@ -89,7 +89,7 @@ class UserAPIKeyContext:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _end(self._open.pop())
+        self._end()
 
     async def __aenter__(self) -> UserKeys:
         return self._begin(await _arrival(_keyfold.begin_keys_of(self._user_id)))
@@ -97,7 +97,7 @@ class UserAPIKeyContext:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _end(self._open.pop())
+        self._end()
 
     def _begin(self, keys: _keyfold.Keys) -> UserKeys:
         if not _variables:
@@ -106,6 +106,14 @@ class UserAPIKeyContext:
         _current.set(begun)
         self._open.append(begun)
         return begun
+
+    def _end(self) -> None:
+        # Several tasks may be inside one context: each ends its own.
+        ended = _current.get()
+        if ended is None or ended not in self._open:
+            ended = self._open[-1]
+        self._open.remove(ended)
+        _end(ended)
 
     @staticmethod
     def get_user_key(user_id: str | None, provider: str) -> str | None:
