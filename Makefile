@@ -88,6 +88,7 @@ profile-gateway: build-tools ## Show where the gateway's time goes, with perf
 .PHONY: python
 python: build-tools ## Build the Python package: a wheel and an sdist in target/wheels
 	@scripts/install-test-programs.sh python
+	rm -rf target/wheels
 	cd crates/keyfold-python && ../../$(PYTHON_TOOLS)/maturin build --release --locked --out ../../target/wheels
 	cd crates/keyfold-python && ../../$(PYTHON_TOOLS)/maturin sdist --out ../../target/wheels
 
@@ -99,7 +100,6 @@ test-python: build-tools ## Test the Python package only
 
 .PHONY: bench-python
 bench-python: build python ## Measure the Python package beside a look-up with SQLAlchemy in the same run
-	rm -rf target/wheels/unpacked
 	$(PYTHON_TOOLS)/python -m zipfile -e target/wheels/keyfold-*.whl target/wheels/unpacked
 	KEYFOLD_TEST_PROGRAMS=$(CURDIR)/target/release PYTHONPATH=$(CURDIR)/target/wheels/unpacked \
 	    $(PYTHON_TOOLS)/python crates/keyfold-python/benches/contexts.py

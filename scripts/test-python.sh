@@ -25,7 +25,8 @@ main() {
 
     cd crates/keyfold-python
     step "types: the package, the example and the tests, strictly"
-    "$python" -m mypy --cache-dir "$tools/python-mypy" python/keyfold examples/fastapi_app tests/*.py
+    MYPYPATH=tests "$python" -m mypy --cache-dir "$tools/python-mypy" \
+        python/keyfold examples/fastapi_app tests/*.py benches/*.py
     step "types: the stubs are those of the module"
     "$python" -m mypy.stubtest --mypy-config-file pyproject.toml keyfold
     step "pytest"
