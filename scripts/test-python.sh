@@ -14,6 +14,9 @@ package=$tools/python-package
 main() {
     [ -x "$python" ] || missing "$python"
     [ -f "$library" ] || missing "$library"
+    # The programs `keyfold` and `keyfold-standin` stand beside it, or above.
+    programs=$(cd "$(dirname "$library")" && pwd)
+    export KEYFOLD_TEST_PROGRAMS="${programs%/deps}"
 
     step "putting the package together in $package"
     rm -rf "$package"

@@ -205,7 +205,6 @@ fn all(keys: &UserApiKeys) -> Result<Vec<(String, OpenedKey)>, Error> {
     Ok(all)
 }
 
-#[expect(clippy::disallowed_methods, reason = "the key goes to the program that asked for it")]
 fn given(
     py: Python<'_>,
     found: Result<Result<Option<OpenedKey>, Error>, Failure>,

@@ -198,7 +198,6 @@ impl Drop for Promise {
 }
 
 impl Value {
-    #[expect(clippy::disallowed_methods, reason = "keys go to the program that asked for them")]
     fn into_python(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         Ok(match self {
             Self::Nothing | Self::Key(None) => py.None(),
