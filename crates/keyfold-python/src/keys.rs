@@ -10,8 +10,8 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 
 use crate::failure::Failure;
-use crate::process::{self, away, is_process};
-use crate::waiting::{Value, Waiting};
+use crate::process::{self, Process, away, is_process};
+use crate::waiting::{Begun, Value, Waiting};
 
 /// A user's id as Python gave it; `None` if it is no Unicode text (lone surrogates).
 pub(crate) struct UserText(Option<String>);
@@ -28,7 +28,7 @@ impl<'py> FromPyObject<'_, 'py> for UserText {
 }
 
 /// Looks the user up.
-pub(crate) fn begin(py: Python<'_>, user: Option<UserText>) -> PyResult<Waiting> {
+pub(crate) fn begin(py: Python<'_>, user: Option<UserText>) -> PyResult<(Begun, Arc<Process>)> {
     let user = match user {
         None => None,
         Some(UserText(Some(text))) => Some(text),
@@ -40,7 +40,7 @@ pub(crate) fn begin(py: Python<'_>, user: Option<UserText>) -> PyResult<Waiting>
         let keyfold = opened.keyfold(surroundings).await?;
         keys_of(keyfold, user.as_deref()).await.map(Value::Keys)
     };
-    Ok(Waiting::begin(&process, looking))
+    Ok((Waiting::begin(&process, looking), process))
 }
 
 async fn keys_of(keyfold: &Keyfold, user: Option<&str>) -> Result<UserApiKeys, Failure> {
@@ -65,8 +65,8 @@ struct Inner {
 }
 
 impl Keys {
-    pub(crate) fn new(keys: UserApiKeys) -> Self {
-        Self { inner: Mutex::new(Inner { process: std::process::id(), keys: Some(Arc::new(keys)) }) }
+    pub(crate) fn new(process: u32, keys: UserApiKeys) -> Self {
+        Self { inner: Mutex::new(Inner { process, keys: Some(Arc::new(keys)) }) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -84,7 +84,8 @@ impl Keys {
                 Some(keys) => keys.user().as_str().to_owned(),
             }
         };
-        let anew = begin(py, Some(UserText(Some(user))))?.wait(py)?;
+        let (begun, process) = begin(py, Some(UserText(Some(user))))?;
+        let anew = begun.wait(py, &process)?;
         let anew = anew.bind(py).cast::<Self>()?.get().lock().keys.take();
         let mut inner = self.lock();
         inner.process = std::process::id();
@@ -155,9 +156,10 @@ impl Keys {
     /// Ends them: from now on there are none.
     fn end(&self) {
         let mut inner = self.lock();
-        let (keys, is_ours) = (inner.keys.take(), is_process(inner.process));
+        let Some(keys) = inner.keys.take() else { return };
+        let process = inner.process;
         drop(inner);
-        if !is_ours {
+        if !is_process(process) {
             std::mem::forget(keys);
         }
     }

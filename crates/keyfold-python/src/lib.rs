@@ -33,13 +33,15 @@ mod _keyfold {
     /// The keys of a user. Waits; the interpreter runs on meanwhile.
     #[pyfunction]
     fn keys_of(py: Python<'_>, user: Option<crate::keys::UserText>) -> PyResult<Py<PyAny>> {
-        crate::keys::begin(py, user)?.wait(py)
+        let (begun, process) = crate::keys::begin(py, user)?;
+        begun.wait(py, &process)
     }
 
-    /// The same without waiting.
+    /// The same without waiting: the keys if they are remembered, else what to wait for.
     #[pyfunction]
-    fn begin_keys_of(py: Python<'_>, user: Option<crate::keys::UserText>) -> PyResult<Waiting> {
-        crate::keys::begin(py, user)
+    fn begin_keys_of(py: Python<'_>, user: Option<crate::keys::UserText>) -> PyResult<Py<PyAny>> {
+        let (begun, process) = crate::keys::begin(py, user)?;
+        begun.into_python(py, &process)
     }
 
     /// `local` or `production`.

@@ -86,7 +86,7 @@ pub(crate) fn open(py: Python<'_>) -> PyResult<Keyfold> {
         let process = Arc::clone(&process);
         async move { process.keyfold(surroundings).await.map(|_| Value::Nothing) }
     };
-    Waiting::begin(&process, opening).wait(py)?;
+    Waiting::begin(&process, opening).wait(py, &process)?;
     process.keyfold.get().cloned().ok_or_else(|| Failure::Over.into_error(py))
 }
 

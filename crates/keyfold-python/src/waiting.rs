@@ -57,31 +57,50 @@ struct Inner {
 /// Gives the slot its value, whatever becomes of the task.
 struct Promise(Arc<Slot>);
 
+/// Work that was begun.
+pub(crate) enum Begun {
+    /// It needed no waiting.
+    Done(Result<Value>),
+    UnderWay(Waiting),
+}
+
+impl Begun {
+    /// Waits if need be, without holding the interpreter, and takes what it came to.
+    pub(crate) fn wait(self, py: Python<'_>, process: &Process) -> PyResult<Py<PyAny>> {
+        match self {
+            Self::Done(done) => taken(py, done, process.id()),
+            Self::UnderWay(waiting) => waiting.wait(py),
+        }
+    }
+
+    /// What it came to, or the [`Waiting`].
+    pub(crate) fn into_python(self, py: Python<'_>, process: &Process) -> PyResult<Py<PyAny>> {
+        match self {
+            Self::Done(done) => taken(py, done, process.id()),
+            Self::UnderWay(waiting) => Ok(Py::new(py, waiting)?.into_any()),
+        }
+    }
+}
+
 impl Waiting {
     /// Begins the work. What needs no waiting is done when this returns.
     pub(crate) fn begin<E: Into<Failure>>(
         process: &Process,
         work: impl Future<Output = Result<Value, E>> + Send + 'static,
-    ) -> Self {
+    ) -> Begun {
         let mut work: Work = Box::pin(async move { work.await.map_err(Into::into) });
-        let slot = Arc::new(Slot { inner: Mutex::default(), arrived: Condvar::new() });
         let _inside = process.runtime().enter();
         // Nothing is lost: the runtime polls it again, with a waker of its own.
-        let abort = match work.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(value) => {
-                slot.put(value);
-                None
-            }
-            Poll::Pending => {
-                let promise = Promise(Arc::clone(&slot));
-                let task = process.runtime().spawn(async move {
-                    let value = work.await;
-                    promise.0.put(value);
-                });
-                Some(task.abort_handle())
-            }
-        };
-        Self { process: process.id(), slot: Some(slot), abort }
+        if let Poll::Ready(done) = work.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            return Begun::Done(done);
+        }
+        let slot = Arc::new(Slot { inner: Mutex::default(), arrived: Condvar::new() });
+        let promise = Promise(Arc::clone(&slot));
+        let task = process.runtime().spawn(async move {
+            let value = work.await;
+            promise.0.put(value);
+        });
+        Begun::UnderWay(Self { process: process.id(), slot: Some(slot), abort: Some(task.abort_handle()) })
     }
 
     /// Does on a thread of the runtime what would hold up the caller.
@@ -132,13 +151,8 @@ impl Waiting {
 
     /// What it came to, or the exception.
     fn take(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        crate::logging::hand_over(py);
         let value = self.slot(py)?.lock().value.take();
-        match value.unwrap_or(Err(Failure::Broken)) {
-            Ok(value) => value.into_python(py),
-            Err(Failure::Broken) if process::is_over() => Err(Failure::Over.into_error(py)),
-            Err(failure) => Err(failure.into_error(py)),
-        }
+        taken(py, value.unwrap_or(Err(Failure::Broken)), self.process)
     }
 
     /// Nobody waits any more.
@@ -197,11 +211,20 @@ impl Drop for Promise {
     }
 }
 
+fn taken(py: Python<'_>, done: Result<Value>, process: u32) -> PyResult<Py<PyAny>> {
+    crate::logging::hand_over(py);
+    match done {
+        Ok(value) => value.into_python(py, process),
+        Err(Failure::Broken) if process::is_over() => Err(Failure::Over.into_error(py)),
+        Err(failure) => Err(failure.into_error(py)),
+    }
+}
+
 impl Value {
-    fn into_python(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+    fn into_python(self, py: Python<'_>, process: u32) -> PyResult<Py<PyAny>> {
         Ok(match self {
             Self::Nothing | Self::Key(None) => py.None(),
-            Self::Keys(keys) => Py::new(py, Keys::new(keys))?.into_any(),
+            Self::Keys(keys) => Py::new(py, Keys::new(process, keys))?.into_any(),
             Self::Key(Some(key)) => PyString::new(py, key.expose()).into_any().unbind(),
             Self::All(keys) => {
                 let all = PyDict::new(py);

@@ -92,7 +92,8 @@ class UserAPIKeyContext:
         self._end()
 
     async def __aenter__(self) -> UserKeys:
-        return self._begin(await _arrival(_keyfold.begin_keys_of(self._user_id)))
+        begun = _keyfold.begin_keys_of(self._user_id)
+        return self._begin(begun if isinstance(begun, _keyfold.Keys) else await _arrival(begun))
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -146,7 +147,8 @@ def get_user_api_keys(user_id: str | None = None) -> dict[str, str]:
 
 async def aget_user_key(user_id: str | None, provider: str) -> str | None:
     """As `UserAPIKeyContext.get_user_key`, without holding up the event loop."""
-    keys: _keyfold.Keys = await _arrival(_keyfold.begin_keys_of(user_id))
+    begun = _keyfold.begin_keys_of(user_id)
+    keys: _keyfold.Keys = begun if isinstance(begun, _keyfold.Keys) else await _arrival(begun)
     try:
         key: str | None = await _arrival(keys.begin_find(provider))
         return key
@@ -156,7 +158,8 @@ async def aget_user_key(user_id: str | None, provider: str) -> str | None:
 
 async def aget_user_api_keys(user_id: str | None = None) -> dict[str, str]:
     """As `get_user_api_keys`, without holding up the event loop."""
-    keys: _keyfold.Keys = await _arrival(_keyfold.begin_keys_of(user_id))
+    begun = _keyfold.begin_keys_of(user_id)
+    keys: _keyfold.Keys = begun if isinstance(begun, _keyfold.Keys) else await _arrival(begun)
     try:
         found: dict[str, str] = await _arrival(keys.begin_all())
         return found
