@@ -69,12 +69,12 @@ use std::time::Duration;
 pub use error::Error;
 pub use keys::{CacheState, OpenedKey, UserApiKeys};
 pub use settings::{Environment, Settings};
-pub use storage::PoolState;
 pub use storage::inspection::{Encryption, PostgresFacts, Schema};
 #[doc(hidden)]
 pub use storage::keys::LOOK_UP;
 #[doc(hidden)]
 pub use storage::master_keys::{BATCH as REWRAPPED_AT_ONCE, rewrap_sql};
+pub use storage::{PoolState, Rest};
 #[doc(hidden)]
 pub use usage::{AnswerReader, TokenCounts};
 pub use usage::{DayOfUsage, UsageFigures};
@@ -545,6 +545,16 @@ impl Keyfold {
     /// Wipes replaced keys that can no longer be rolled back to.
     pub async fn wipe_expired_versions(&self) {
         self.keys.wipe_expired_versions().await;
+    }
+
+    /// Closes SQLite's file until what is returned is dropped, so that the process may fork: SQLite remembers locks that
+    /// a child does not have. What needs the file waits. `None` for PostgreSQL, whose connections a child can leave
+    /// alone.
+    ///
+    /// # Errors
+    /// [`Error::DatabaseUnavailable`] if a change takes too long.
+    pub async fn rest(&self) -> Result<Option<Rest>, Error> {
+        Ok(self.keys.database.rest().await?)
     }
 
     /// Writes down what was noted and closes the database, if this is the last one that uses it.

@@ -498,6 +498,18 @@ impl UserApiKeys {
         self.open(&self.keys.provider(provider)?)
     }
 
+    /// Whether there is a key for the provider with this id, one that does not open too. Opens none.
+    ///
+    /// # Errors
+    /// [`Error::UnknownProvider`].
+    pub fn holds(&self, provider: &str) -> Result<bool, Error> {
+        let provider = self.keys.provider(provider)?;
+        match &self.keys.read_from {
+            ReadFrom::Database => Ok(self.stored.find(&provider.id).is_some()),
+            ReadFrom::Environment(files) => Ok(!matches!(files.find(&provider)?, Found::Nothing)),
+        }
+    }
+
     /// Opens this user's key for `provider`. That it was handed out is recorded before this returns.
     ///
     /// # Errors

@@ -28,6 +28,7 @@ use std::time::Duration;
 
 pub(crate) use postgres::any_certificate;
 pub use postgres::{PoolState, PostgresAddress};
+pub use sqlite::Rest;
 pub(crate) use value::{Column, Kind, Row, Value};
 
 /// Why the database did not do what it was asked.
@@ -152,6 +153,14 @@ impl Database {
         match self {
             Self::Sqlite(_) => None,
             Self::Postgres(database) => Some(database.pool_state()),
+        }
+    }
+
+    /// Closes SQLite's file until what is returned is dropped; `None` for PostgreSQL.
+    pub(crate) async fn rest(&self) -> Result<Option<Rest>, StorageError> {
+        match self {
+            Self::Sqlite(database) => database.rest().await.map(Some),
+            Self::Postgres(_) => Ok(None),
         }
     }
 

@@ -1019,6 +1019,33 @@ mod sqlite {
         }
     }
 
+    #[tokio::test]
+    async fn a_database_that_rests_has_no_file_open_and_whoever_needs_it_waits() {
+        let (database, folder) = empty().await;
+        session(&database, &user("ann")).await;
+        let open_files = || {
+            let files = std::fs::read_dir("/proc/self/fd").unwrap();
+            let targets = files.filter_map(|file| std::fs::read_link(file.unwrap().path()).ok());
+            targets.filter(|target| target.starts_with(folder.path())).count()
+        };
+        assert!(open_files() > 0);
+        let rest = database.rest().await.unwrap().unwrap();
+        assert_eq!(open_files(), 0);
+        let reading = tokio::spawn({
+            let database = database.clone();
+            async move { sessions::find(&database, &user("ann")).await }
+        });
+        let writing = tokio::spawn({
+            let database = database.clone();
+            async move { database.begin().await.map(drop) }
+        });
+        tokio::task::yield_now().await;
+        assert!(!reading.is_finished() && !writing.is_finished());
+        drop(rest);
+        assert!(reading.await.unwrap().unwrap().is_some());
+        assert!(writing.await.unwrap().is_ok());
+    }
+
     #[test]
     fn migrations_are_numbered_without_gaps() {
         assert!(migrations::versions().zip(1..).all(|(version, number)| version == number));
