@@ -280,7 +280,9 @@ fn an_ordinary_user_may_do_no_more_than_the_modes_say() {
     set_mode(directory.path(), 0o755);
     // Where an ordinary user can run it, which the build directory need not be.
     let binary = directory.path().join("test");
-    fs::copy(env::current_exe().unwrap(), &binary).unwrap();
+    // By another process: a program that is open for writing, be it in a child that
+    // a test forks meanwhile, cannot be run.
+    assert!(Command::new("cp").arg(env::current_exe().unwrap()).arg(&binary).status().unwrap().success());
     let writable = directory.path().join("writable");
     fs::create_dir(&writable).unwrap();
 

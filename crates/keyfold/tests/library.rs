@@ -395,7 +395,9 @@ mod the_state_directory {
         let directory = TempDir::new().unwrap();
         set_mode(directory.path(), 0o755);
         let binary = directory.path().join("test");
-        fs::copy(std::env::current_exe().unwrap(), &binary).unwrap();
+        // By another process: a program that is open for writing, be it in a child that a test forks meanwhile, cannot be run.
+        let program = std::env::current_exe().unwrap();
+        assert!(Command::new("cp").arg(program).arg(&binary).status().unwrap().success());
         let work = directory.path().join("work");
         fs::create_dir(&work).unwrap();
         let mut command = Command::new("setpriv");

@@ -112,7 +112,9 @@ impl Folder {
         if fs::metadata(&folder.root).unwrap().uid() == 0 {
             // Where an ordinary user can run it, which the build directory need not be.
             let program = outer.join("keyfold");
-            fs::copy(&folder.program[0], &program).unwrap();
+            // By another process: a program that is open for writing, be it in a child that a test forks meanwhile, cannot be run.
+            let copied = Command::new("cp").arg(&folder.program[0]).arg(&program).status().unwrap();
+            assert!(copied.success());
             chown(&folder.root, Some(NOBODY), Some(NOBODY)).unwrap();
             let setpriv = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
             folder.program =
