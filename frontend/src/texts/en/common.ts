@@ -18,19 +18,20 @@ export const common = {
   close: 'Close',
   copy: 'Copy',
   copied: 'Copied',
+  notCopied: 'Not copied: select it by hand',
   never: 'never',
   offline: 'You are offline. What you typed stays here; it goes on when the network is back.',
   unreachable: 'Keyfold cannot be reached. Check that it runs, then try again.',
-  slow: 'This takes longer than usual…',
   notFound: {
     title: 'There is nothing at this address',
     text: 'The address is wrong, or the page has moved.',
     action: 'Go to your keys',
   },
   crash: {
-    title: 'This view cannot be shown',
-    text: 'Reload the page. Your keys are safe on the server.',
+    title: 'This page could not be shown',
+    text: 'Keyfold may have been updated, or the network failed. Reload the page. The keys that you saved are not affected.',
     action: 'Reload',
+    part: 'This could not be loaded. Check the network. If it stays so, reload the page.',
   },
   expired: {
     title: 'Your session has ended',
