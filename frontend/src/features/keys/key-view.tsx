@@ -1,6 +1,6 @@
 import type { Key, Provider } from '@keyfold/client';
 import { ArrowLeft } from 'lucide-react';
-import { type ReactNode, useState } from 'react';
+import { type ReactNode, useEffect, useRef, useState } from 'react';
 import { type Outcome, OutcomeNotice, outcomeOfSaved } from '@/parts/key-outcome';
 import { KeyStatusBadge } from '@/parts/key-status-badge';
 import { ProviderMark } from '@/parts/provider-mark';
@@ -52,6 +52,11 @@ type Props = { provider: Provider; providers: readonly Provider[]; stored: Key |
 function OneKey({ provider, providers, stored }: Props) {
   // Of what was done last; it is read out, and stays until the next.
   const [outcome, setOutcome] = useState<Outcome | null>(null);
+  const said = useRef<HTMLDivElement>(null);
+  // The field or the button that it came of may be gone; who stood on it goes on from here.
+  useEffect(() => {
+    if (outcome && document.activeElement === document.body) said.current?.focus();
+  }, [outcome]);
   return (
     <>
       <BackToKeys />
@@ -63,7 +68,11 @@ function OneKey({ provider, providers, stored }: Props) {
       />
       <div className="grid gap-6 lg:grid-cols-[minmax(0,1fr)_20rem]">
         <div className="min-w-0 space-y-4">
-          {outcome && <OutcomeNotice outcome={outcome} />}
+          {outcome && (
+            <div ref={said} tabIndex={-1} className="rounded-xl outline-none">
+              <OutcomeNotice outcome={outcome} />
+            </div>
+          )}
           {stored ? (
             <StoredKey stored={stored} provider={provider} providers={providers} onOutcome={setOutcome} />
           ) : (

@@ -88,7 +88,7 @@ export const keyParts = {
       key_rejected: 'Refused by the provider, and not saved.',
       rate_limited: 'Too many tries in a short time.',
       conflict: 'Another change of this key came first.',
-      unauthenticated: 'Not saved: your session has ended.',
+      unauthenticated: 'Your session has ended.',
       unreachable: 'Keyfold did not answer.',
     },
     notNow: 'That is not possible just now.',
