@@ -53,10 +53,12 @@ function OneKey({ provider, providers, stored }: Props) {
   // Of what was done last; it is read out, and stays until the next.
   const [outcome, setOutcome] = useState<Outcome | null>(null);
   const said = useRef<HTMLDivElement>(null);
+  const isThere = stored !== undefined;
   // The field or the button that it came of may be gone; who stood on it goes on from here.
+  // biome-ignore lint/correctness/useExhaustiveDependencies: they go when a key comes or goes
   useEffect(() => {
     if (outcome && document.activeElement === document.body) said.current?.focus();
-  }, [outcome]);
+  }, [outcome, isThere]);
   return (
     <>
       <BackToKeys />
