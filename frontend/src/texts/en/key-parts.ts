@@ -22,7 +22,6 @@ export const keyParts = {
     environment: 'from an environment variable',
   },
   required: 'Required',
-  optional: 'Optional',
   field: (provider: string) => `${provider} API key`,
   placeholder: 'Paste the key',
   reveal: (provider: string) => `Show the ${provider} key`,

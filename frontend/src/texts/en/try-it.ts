@@ -31,7 +31,6 @@ export const tryIt = {
     query: 'What do you want to find?',
     placeholder: 'How do tides work?',
     missing: 'Write what you want to find first.',
-    results: 'Results',
     send: 'Search',
     emptyTitle: (provider: string) => `Research needs a key of ${provider}`,
     emptyText: (provider: string) =>
