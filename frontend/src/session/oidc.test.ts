@@ -1,13 +1,20 @@
 import { User } from 'oidc-client-ts';
 import { beforeEach, expect, test, vi } from 'vitest';
-import { openIdManager, start } from './oidc';
+import { openIdManager, signOut, start } from './oidc';
 import { waysOf } from './oidc-session';
 
 // Test data: no request is made in these tests.
-const manager = () => openIdManager({ kind: 'oidc', issuer: 'https://issuer.example', client_id: 'page' });
-const userOf = (sub: string) =>
+const manager = (audience?: string) =>
+  openIdManager({
+    kind: 'oidc',
+    issuer: 'https://issuer.example',
+    client_id: 'page',
+    ...(audience ? { audience } : {}),
+  });
+const userOf = (sub: string, access_token = `eyJ.test.${sub}`) =>
   new User({
-    access_token: `eyJ.test.${sub}`,
+    access_token,
+    id_token: `eyJ.test.id-of-${sub}`,
     token_type: 'Bearer',
     profile: { sub, iss: 'https://issuer.example', aud: 'page', exp: 0, iat: 0 },
   });
@@ -53,4 +60,20 @@ test('an answer that nobody here asked for signs nobody in, and accuses nobody',
     expect(await start(manager())).toEqual({ is: 'ready', user: null, failure: null });
     expect(window.location.pathname + window.location.search).toBe('/');
   }
+});
+
+test('signing out puts no token into an address that Keyfold would take', async () => {
+  const hintOf = async (audience: string | undefined, access_token?: string) => {
+    const issuer = manager(audience);
+    await issuer.storeUser(userOf('anna', access_token));
+    vi.spyOn(issuer.metadataService, 'getEndSessionEndpoint').mockResolvedValue('https://issuer.example/end');
+    const leave = vi.spyOn(issuer, 'signoutRedirect').mockResolvedValue();
+    await signOut(issuer);
+    expect(await issuer.getUser()).toBeNull();
+    return leave.mock.calls[0]?.[0]?.id_token_hint;
+  };
+  expect(await hintOf('https://keyfold.example')).toBe('eyJ.test.id-of-anna');
+  expect(await hintOf('https://keyfold.example', 'opaque')).toBeUndefined();
+  expect(await hintOf('page')).toBeUndefined();
+  expect(await hintOf(undefined)).toBeUndefined();
 });

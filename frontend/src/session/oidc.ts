@@ -105,10 +105,18 @@ export async function signIn(
 /** Signs out here, and at the issuer where it has a way to. */
 export async function signOut(manager: UserManager): Promise<void> {
   forget(WAS_HERE);
-  const { id_token } = (await manager.getUser()) ?? {};
+  const user = await manager.getUser();
   await manager.removeUser();
   const canEndSession = await manager.metadataService.getEndSessionEndpoint().catch(() => undefined);
-  if (canEndSession && id_token) await manager.signoutRedirect({ id_token_hint: id_token });
+  if (!user || !canEndSession) return;
+  const hint = isCredential(user, manager) ? undefined : user.id_token;
+  // Here they are signed out, whatever the issuer says.
+  await manager.signoutRedirect(hint ? { id_token_hint: hint } : {}).catch(() => {});
+}
+
+/** Whether Keyfold may take the ID token, too. Then it is put into no address: browsers remember those. */
+function isCredential(user: User, { settings: { client_id, resource } }: UserManager): boolean {
+  return !resource || resource === client_id || credentialOf(user) === user.id_token;
 }
 
 function here(): string {
