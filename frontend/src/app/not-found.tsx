@@ -7,6 +7,7 @@ export function NotFound() {
   const { title, text, action } = texts.common.notFound;
   return (
     <Empty
+      isView
       title={title}
       action={
         <Link to="/" className={buttonLook('primary')}>
@@ -23,6 +24,7 @@ export function ViewFailed() {
   const { title, text, action } = texts.common.crash;
   return (
     <Empty
+      isView
       title={title}
       action={
         <Button kind="primary" onClick={() => window.location.reload()}>

@@ -136,6 +136,7 @@ function BackToKeys() {
 function NoSuchProvider() {
   return (
     <Empty
+      isView
       title={words.unknown.title}
       action={
         <Link to="/keys" className={buttonLook('primary')}>
