@@ -119,7 +119,7 @@ test.describe('a part of the page that is gone after an upgrade', () => {
 });
 
 test.describe('answers of nobody’s making', () => {
-  test.use({ expectedInConsole: [/404|409|429|500/] });
+  test.use({ expectedInConsole: [/429/] });
 
   test('are text, whatever stands in them', async ({ page, local, watched }) => {
     const { url } = local.keyfold;
@@ -127,9 +127,10 @@ test.describe('answers of nobody’s making', () => {
     await page.route('**/api/providers', async (route) => {
       const answer = await route.fetch();
       const { providers } = await answer.json();
-      providers[0].name = markup;
-      providers[0].setup_url = 'javascript:document.title="owned"';
-      providers[0].setup_instructions = [markup];
+      Object.assign(
+        providers.find(({ id }: { id: string }) => id === 'gemini'),
+        { name: markup, setup_url: 'javascript:document.title="owned"', setup_instructions: [markup] },
+      );
       await route.fulfill({ json: { providers } });
     });
     await page.route('**/api/keys/*', (route) =>
@@ -180,4 +181,49 @@ test('a megabyte that is pasted neither stops the page nor is lost', async ({ pa
   await field.fill('k'.repeat(1_000_000));
   await expect(page.getByText(/Not a form we know/)).toBeVisible();
   await field.fill('');
+});
+
+test('a key whose owner signs out elsewhere while it is being saved stays nowhere', async ({
+  page,
+  production,
+  context,
+}) => {
+  const { url } = production.keyfold;
+  await signIn(page, production, 'anna');
+  await page.goto(`${url}/keys/copilotkit`);
+  await page.getByLabel('CopilotKit API key').fill('ck_pub_00000000000000000000000000000001');
+  let goOn = () => {};
+  const leftElsewhere = new Promise<void>((resolve) => {
+    goOn = resolve;
+  });
+  await page.route('**/api/keys/copilotkit', async (route) => {
+    const answer = await route.fetch();
+    await leftElsewhere;
+    await route.fulfill({ response: answer });
+  });
+  const saving = page.waitForRequest('**/api/keys/copilotkit');
+  await page.getByRole('button', { name: 'Save key' }).click();
+  await saving;
+  const tab = await context.newPage();
+  await tab.goto(`${url}/account`);
+  await tab.getByRole('button', { name: 'Sign out' }).click();
+  await expect(page).toHaveURL(/\/sign-in/);
+  const saved = page.waitForResponse('**/api/keys/copilotkit');
+  goOn();
+  await (await saved).finished();
+  expect(await page.evaluate(() => Object.keys(localStorage))).not.toContain('copilotkit_api_key');
+});
+
+test('who deletes a key goes on from what is said of it', async ({ page, local }) => {
+  await page.goto(`${local.keyfold.url}/keys/gemini`);
+  await page.getByLabel('Google Gemini API key').fill(local.standin.keys.gemini ?? '');
+  await page.keyboard.press('Enter');
+  await expect(page.locator(':focus')).toContainText('Saved. It works.');
+  await page.getByRole('button', { name: 'Delete', exact: true }).click();
+  await expect(page.getByRole('button', { name: 'Delete key' })).toBeVisible();
+  await page.keyboard.press('Escape');
+  await expect(page.getByRole('button', { name: 'Delete', exact: true })).toBeFocused();
+  await page.keyboard.press('Enter');
+  await page.getByRole('button', { name: 'Delete key' }).click();
+  await expect(page.locator(':focus')).toContainText('key is deleted');
 });
