@@ -25,6 +25,7 @@ test('an answer that the issuer did not give to this page signs nobody in', asyn
   for (const search of ['', '?code=theirs&state=theirs', '?error=access_denied', '?code=theirs']) {
     await page.goto(`${url}/callback${search}`);
     await expect(page).toHaveURL(/\/sign-in\?to=%2F$/);
+    await expect(page.getByRole('heading', { level: 1, name: 'Sign in' })).toBeVisible();
     await expect(page.getByRole('alert')).toHaveCount(0);
   }
   // Somebody who is signed in stays so, and stays who they are.
