@@ -7,8 +7,8 @@ export function NotFound() {
   const { title, text, action } = texts.common.notFound;
   return (
     <Empty
-      isView
       title={title}
+      titleAs="h1"
       action={
         <Link to="/" className={buttonLook('primary')}>
           {action}
@@ -24,8 +24,8 @@ export function ViewFailed() {
   const { title, text, action } = texts.common.crash;
   return (
     <Empty
-      isView
       title={title}
+      titleAs="h1"
       action={
         <Button kind="primary" onClick={() => window.location.reload()}>
           {action}

@@ -136,8 +136,8 @@ function BackToKeys() {
 function NoSuchProvider() {
   return (
     <Empty
-      isView
       title={words.unknown.title}
+      titleAs="h1"
       action={
         <Link to="/keys" className={buttonLook('primary')}>
           {words.back}
