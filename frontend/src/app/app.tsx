@@ -3,12 +3,22 @@ import { ApiProvider } from '@/session/client';
 import { fetchConfig, type PublicConfig } from '@/session/config';
 import { ConfigProvider } from '@/session/config-context';
 import { SessionGate } from '@/session/session-gate';
+import { Boundary } from '@/shared/ui/boundary';
 import { ProblemNotice } from '@/shared/ui/problem-notice';
 import { SkeletonList } from '@/shared/ui/skeleton';
+import { ViewFailed } from './not-found';
 import { Shell } from './shell';
 import { Views } from './views';
 
 export function App() {
+  return (
+    <Boundary failed={<Failed />}>
+      <Page />
+    </Boundary>
+  );
+}
+
+function Page() {
   const { config, error, again } = usePublicConfig();
   if (!config) return <Waiting error={error} onRetry={again} />;
   return (
@@ -41,6 +51,15 @@ function usePublicConfig() {
     setAttempt((count) => count + 1);
   }, []);
   return { config, error, again };
+}
+
+/** Not even who is here could be found out. */
+function Failed() {
+  return (
+    <main className="mx-auto max-w-5xl px-4 pt-24">
+      <ViewFailed />
+    </main>
+  );
 }
 
 function Waiting({ error, onRetry }: { error?: unknown; onRetry?: () => void }) {

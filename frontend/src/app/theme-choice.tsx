@@ -1,5 +1,6 @@
 import { Monitor, Moon, Sun } from 'lucide-react';
 import { useState } from 'react';
+import { forget, keep } from '@/shared/storage';
 import { texts } from '@/texts';
 
 type Theme = 'system' | 'light' | 'dark';
@@ -39,15 +40,11 @@ function chosen(): Theme {
 
 function apply(theme: Theme) {
   const { dataset } = document.documentElement;
-  try {
-    if (theme === 'system') {
-      delete dataset.theme;
-      localStorage.removeItem(STORED_AS);
-    } else {
-      dataset.theme = theme;
-      localStorage.setItem(STORED_AS, theme);
-    }
-  } catch {
-    // Without storage the choice lasts as long as the page.
+  if (theme === 'system') {
+    delete dataset.theme;
+    forget(STORED_AS);
+  } else {
+    dataset.theme = theme;
+    keep(STORED_AS, theme);
   }
 }

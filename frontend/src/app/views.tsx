@@ -1,11 +1,11 @@
 import { type ComponentType, lazy, Suspense } from 'react';
 import { Route, Switch } from 'wouter';
 import { useSession } from '@/session/session';
-import { Redirect, usePath } from '@/shared/navigation';
+import { Redirect, usePath, useSearch } from '@/shared/navigation';
+import { Boundary } from '@/shared/ui/boundary';
 import { SkeletonList } from '@/shared/ui/skeleton';
 import { Home } from './home';
 import { NotFound, ViewFailed } from './not-found';
-import { ViewBoundary } from './view-boundary';
 
 // Every view of the page. Each is loaded when it is opened.
 const OnboardingView = lazy(() =>
@@ -29,7 +29,7 @@ const SignInView = lazy(() =>
 export function Views() {
   const path = usePath();
   return (
-    <ViewBoundary key={path} failed={<ViewFailed />}>
+    <Boundary key={path} failed={<ViewFailed />}>
       <Suspense fallback={<SkeletonList count={3} className="h-24" />}>
         <Switch>
           <Route path="/">{signedIn(Home)}</Route>
@@ -56,7 +56,7 @@ export function Views() {
           </Route>
         </Switch>
       </Suspense>
-    </ViewBoundary>
+    </Boundary>
   );
 }
 
@@ -72,5 +72,6 @@ function signedIn(View: ComponentType) {
 function SignedInOnly({ children }: { children: React.ReactNode }) {
   const { user } = useSession();
   const path = usePath();
-  return user ? children : <Redirect to="/sign-in" search={{ to: path }} />;
+  const search = useSearch();
+  return user ? children : <Redirect to="/sign-in" search={{ to: search ? `${path}?${search}` : path }} />;
 }

@@ -63,3 +63,10 @@ test('a saved key says where it went, and what should be known of it', () => {
     lines: ['A variable comes before it.', 'Written to /app/.env and /app/frontend/.env.'],
   });
 });
+
+test('of a stored key nothing was typed that could still be here', () => {
+  const away = new KeyfoldError('unreachable', 'Away.');
+  const stays = 'What you typed is still here. Try again.';
+  expect(outcomeOfError(away, gemini).lines).toContain(stays);
+  expect(outcomeOfError(away, gemini, { isStored: true }).lines).not.toContain(stays);
+});

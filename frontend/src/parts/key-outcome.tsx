@@ -51,14 +51,15 @@ const ERROR_TITLES: Record<string, string> = words.errors;
 /** Of these the key is no cause: trying again may help. */
 const PASSING = ['rate_limited', 'conflict', 'unreachable', 'unauthenticated', 'unexpected_answer'];
 
-export function outcomeOfError(error: unknown, { name }: Provider): Outcome {
+/** Why something with a key was not done; `isStored` if that is the saved one, and nothing was typed. */
+export function outcomeOfError(error: unknown, { name }: Provider, { isStored = false } = {}): Outcome {
   const code = error instanceof KeyfoldError ? error.code : 'unreachable';
   const isPassing = PASSING.includes(code) || code.endsWith('_unavailable');
   const title =
     code === 'invalid_key_format'
       ? words.cannotBe(name)
       : (ERROR_TITLES[code] ?? (isPassing ? words.notNow : words.failed));
-  const advice = code === 'key_rejected' ? words.refusedAdvice : isPassing ? words.stays : '';
+  const advice = code === 'key_rejected' ? words.refusedAdvice : isPassing && !isStored ? words.stays : '';
   return {
     tone: isPassing ? 'warn' : 'bad',
     title,

@@ -64,3 +64,10 @@ test('a missing key is linked', async () => {
   expect(await screen.findByRole('alert')).toHaveTextContent('You have no Exa key.');
   expect(screen.getByRole('link', { name: 'Go to the key' })).toHaveAttribute('href', '/keys/exa');
 });
+
+test('results of a shape that nobody knows take nothing else with them', async () => {
+  const odd = [null, 'text', { title: { html: '<b>' }, url: { href: 'javascript:alert(1)' } }, { url: 7 }];
+  await search([...odd, { title: 'Tides explained', url: 'https://sea.example/' }] as object[]);
+  expect(await screen.findByRole('link', { name: /Tides explained/ })).toBeInTheDocument();
+  expect(screen.getAllByRole('link')).toHaveLength(1);
+});

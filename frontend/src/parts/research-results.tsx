@@ -38,7 +38,8 @@ export function useResearch(): Research {
       setProgress({ ...IDLE, state: 'running', request });
       try {
         const { results } = await client.research(request, { signal });
-        end({ state: 'done', results });
+        // What the provider sends is not promised to have this shape.
+        end({ state: 'done', results: results.filter(isRecord) });
       } catch (error) {
         end({ state: 'failed', error });
       }
@@ -100,7 +101,7 @@ function ResultCard({ result }: { result: ResearchResult }) {
       </h3>
       <p className="flex flex-wrap items-center gap-x-2 text-ink-soft text-sm">
         <Globe aria-hidden="true" className="size-3.5" />
-        <span className="break-all">{address?.hostname ?? result.url}</span>
+        <span className="break-all">{address?.hostname ?? text(result.url)}</span>
         {date && <span>· {date}</span>}
       </p>
       {excerpt && <p className="line-clamp-3 text-sm">{excerpt}</p>}
@@ -127,6 +128,10 @@ function excerptOf(result: ResearchResult): string | null {
   const { summary, highlights, text: whole } = result;
   const first = Array.isArray(highlights) ? highlights[0] : null;
   return text(summary) ?? text(first) ?? text(whole)?.slice(0, 400) ?? null;
+}
+
+function isRecord(value: unknown): value is ResearchResult {
+  return typeof value === 'object' && value !== null;
 }
 
 function text(value: unknown): string | null {

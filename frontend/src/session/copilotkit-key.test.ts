@@ -1,13 +1,15 @@
-import { expect, test, vi } from 'vitest';
+import { beforeEach, expect, test, vi } from 'vitest';
 import {
   COPILOTKIT_KEY_UPDATED,
   forgetCopilotKitKey,
-  forgetOthersCopilotKitKey,
+  inFront,
   keepCopilotKitKey,
   readCopilotKitKey,
 } from './copilotkit-key';
 
 const key = 'ck_pub_TestData';
+
+beforeEach(() => inFront('alice'));
 
 test('the key is where CopilotKit’s components look for it, and only its owner reads it', () => {
   keepCopilotKitKey('alice', ` ${key} `);
@@ -18,16 +20,32 @@ test('the key is where CopilotKit’s components look for it, and only its owner
 
 test('it stays for its owner, and goes when somebody else is there', () => {
   keepCopilotKitKey('alice', key);
-  forgetOthersCopilotKitKey('alice');
+  inFront('alice');
   expect(readCopilotKitKey('alice')).toBe(key);
-  forgetOthersCopilotKitKey('bob');
+  inFront('bob');
   expect(localStorage).toHaveLength(0);
 });
 
 test('a key that nobody owns goes too', () => {
   localStorage.setItem('copilotkit_api_key', key);
-  forgetOthersCopilotKitKey('alice');
+  inFront('alice');
   expect(localStorage).toHaveLength(0);
+});
+
+test('a key whose owner left while it was being saved is not kept', () => {
+  for (const now of [null, 'bob']) {
+    inFront(now);
+    keepCopilotKitKey('alice', key);
+    expect(localStorage).toHaveLength(0);
+  }
+});
+
+test('where nothing can be kept, nothing fails', () => {
+  vi.spyOn(Storage.prototype, 'setItem').mockImplementation(() => {
+    throw new DOMException('full', 'QuotaExceededError');
+  });
+  keepCopilotKitKey('alice', key);
+  expect(readCopilotKitKey('alice')).toBeNull();
 });
 
 test('each change is told to the window', () => {

@@ -1,3 +1,5 @@
+import { forget, keep, read } from '@/shared/storage';
+
 /**
  * CopilotKit's public key in the browser, where its components take it from: the only key that is ever in browser
  * storage. Nobody but its owner sees it: who signs out or comes after them finds it gone.
@@ -10,48 +12,34 @@ export const COPILOTKIT = 'copilotkit';
 /** Told to the window whenever the key was kept or forgotten. */
 export const COPILOTKIT_KEY_UPDATED = 'copilotkit-key-updated';
 
+let userInFront: string | null = null;
+
+/** Says who is in front of the page, null for nobody. What somebody else left goes. */
+export function inFront(userId: string | null): void {
+  userInFront = userId;
+  const isThere = read(STORED_AS) !== null || read(OWNER_STORED_AS) !== null;
+  if (userId !== null && isThere && readCopilotKitKey(userId) === null) forgetCopilotKitKey();
+}
+
+/** Keeps it, unless its owner left while it was being saved. */
 export function keepCopilotKitKey(userId: string, key: string): void {
-  try {
-    // The owner first: a key without one is never read.
-    localStorage.setItem(OWNER_STORED_AS, userId);
-    localStorage.setItem(STORED_AS, key.trim());
-  } catch {
-    forgetCopilotKitKey();
-    return;
-  }
-  tell();
+  if (userId !== userInFront) return;
+  forget(STORED_AS);
+  // The owner first: a key without one is never read.
+  const isKept = keep(OWNER_STORED_AS, userId) && keep(STORED_AS, key.trim());
+  if (isKept) tell();
+  else forgetCopilotKitKey();
 }
 
 /** The key that this user kept in this browser. */
 export function readCopilotKitKey(userId: string): string | null {
-  try {
-    return localStorage.getItem(OWNER_STORED_AS) === userId ? localStorage.getItem(STORED_AS) : null;
-  } catch {
-    return null;
-  }
+  return read(OWNER_STORED_AS) === userId ? read(STORED_AS) : null;
 }
 
 export function forgetCopilotKitKey(): void {
-  try {
-    localStorage.removeItem(STORED_AS);
-    localStorage.removeItem(OWNER_STORED_AS);
-  } catch {
-    // Without storage there is nothing to forget.
-  }
+  forget(STORED_AS);
+  forget(OWNER_STORED_AS);
   tell();
-}
-
-/** Before anything of a user is shown: what somebody else left goes. */
-export function forgetOthersCopilotKitKey(userId: string): void {
-  if (hasKey() && readCopilotKitKey(userId) === null) forgetCopilotKitKey();
-}
-
-function hasKey(): boolean {
-  try {
-    return localStorage.getItem(STORED_AS) !== null || localStorage.getItem(OWNER_STORED_AS) !== null;
-  } catch {
-    return false;
-  }
 }
 
 function tell() {

@@ -1,5 +1,6 @@
 import type { User } from 'oidc-client-ts';
 import { type ReactNode, useEffect, useMemo, useState } from 'react';
+import { canKeep } from '@/shared/storage';
 import { texts } from '@/texts';
 import type { PublicConfig } from './config';
 import { leaveBrowser, onSignOutElsewhere } from './leaving';
@@ -24,7 +25,7 @@ function open(auth: PublicConfig['auth']) {
 export function OidcSession({ auth, waiting, children }: Props) {
   const { manager, started } = open(auth);
   const [state, setState] = useState<Started>({ is: 'passing' });
-  const [signInFailed, setSignInFailed] = useState(false);
+  const [signInFailure, setSignInFailure] = useState<unknown>(null);
   useEffect(() => {
     started.then(setState);
   }, [started]);
@@ -42,25 +43,27 @@ export function OidcSession({ auth, waiting, children }: Props) {
   const user = state.is === 'ready' ? state.user : null;
   const failure = state.is === 'ready' ? state.failure : null;
   const who = useSignedIn(user);
-  const ways = useMemo(() => waysOf(manager), [manager]);
+  const id = who?.id ?? null;
+  const ways = useMemo(() => waysOf(manager, id), [manager, id]);
   const session = useMemo<Session>(
     () => ({
       kind: 'oidc',
       user: who,
-      problem: failure || signInFailed ? texts.signIn.failed(hostOf(auth.issuer)) : null,
+      problem: problemOf(failure ?? signInFailure, auth.issuer),
       form: null,
       ...ways,
       signIn: async (returnTo) => {
-        setSignInFailed(false);
-        await signIn(manager, returnTo, who !== null).catch(() => setSignInFailed(true));
+        setSignInFailure(null);
+        await signIn(manager, returnTo, who !== null).catch(setSignInFailure);
       },
       signOut: async () => {
         leaveBrowser();
-        await signOut(manager);
+        // At once: on the way to the issuer nothing is left on the page that the back button could bring back.
         setUser(null);
+        await signOut(manager);
       },
     }),
-    [who, failure, signInFailed, auth.issuer, ways, manager, setUser],
+    [who, failure, signInFailure, auth.issuer, ways, manager, setUser],
   );
   if (state.is === 'passing') return waiting;
   return <SessionProvider value={session}>{children}</SessionProvider>;
@@ -74,23 +77,34 @@ function useSignedIn(user: User | null): SignedIn | null {
   return useMemo(() => (id === null ? null : { id, name, email }), [id, name, email]);
 }
 
-function waysOf(manager: Manager): Pick<Session, 'token' | 'renew'> {
+/** Of one person: what is still on its way when another one signs in never goes out in that one's name. */
+export function waysOf(manager: Manager, id: string | null): Pick<Session, 'token' | 'renew'> {
+  const theirs = async () => {
+    const user = await manager.getUser();
+    return user && user.profile.sub === id ? user : null;
+  };
   let renewing: Promise<boolean> | null = null;
+  const renewOnce = async () => {
+    if (!(await theirs())) return false;
+    const renewed = await manager.signinSilent().catch(() => null);
+    return renewed?.profile.sub === id;
+  };
   const renew = () => {
-    renewing ??= manager
-      .signinSilent()
-      .then((user) => user !== null)
-      .catch(() => false)
-      .finally(() => {
-        renewing = null;
-      });
+    renewing ??= renewOnce().finally(() => {
+      renewing = null;
+    });
     return renewing;
   };
   const current = async () => {
-    const user = await manager.getUser();
+    const user = await theirs();
     return user && !user.expired ? credentialOf(user) : null;
   };
   return { renew, token: async () => (await current()) ?? ((await renew()) ? current() : null) };
+}
+
+function problemOf(failure: unknown, issuer: string | null | undefined): string | null {
+  if (!canKeep()) return texts.signIn.noStorage;
+  return failure ? texts.signIn.failed(hostOf(issuer)) : null;
 }
 
 function hostOf(issuer: string | null | undefined): string {

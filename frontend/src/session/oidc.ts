@@ -5,6 +5,7 @@ import {
   UserManager,
   WebStorageStateStore,
 } from 'oidc-client-ts';
+import { canKeep, forget, keep, read } from '@/shared/storage';
 import type { PublicConfig } from './config';
 import { ownPath } from './session';
 
@@ -27,18 +28,19 @@ export function openIdManager(auth: PublicConfig['auth']): UserManager {
     // For an access token that Keyfold can check; issuers name the audience one way or the other.
     ...(auth.audience ? { resource: auth.audience, extraQueryParams: { audience: auth.audience } } : {}),
     userStore: new WebStorageStateStore({ store: new InMemoryWebStorage() }),
-    // Between this page and its way back from the issuer, for minutes.
-    stateStore: new WebStorageStateStore({ store: window.localStorage }),
+    // Between this page and its way back from the issuer, for minutes. Without storage there is no way back.
+    stateStore: new WebStorageStateStore({ store: canKeep() ? localStorage : new InMemoryWebStorage() }),
     automaticSilentRenew: true,
     monitorSession: false,
     silentRequestTimeoutInSeconds: 10,
+    requestTimeoutInSeconds: 10,
   });
 }
 
 /** Takes the issuer's answer if this is one; else finds out whether the person is signed in at the issuer. */
 export async function start(manager: UserManager): Promise<Started> {
   if (window.location.pathname === '/callback') return takeAnswer(manager);
-  if (localStorage.getItem(WAS_HERE) === null) return { is: 'ready', user: null, failure: null };
+  if (read(WAS_HERE) === null) return { is: 'ready', user: null, failure: null };
   try {
     await manager.signinRedirect({ prompt: 'none', state: here() });
     return { is: 'passing' };
@@ -52,20 +54,22 @@ async function takeAnswer(manager: UserManager): Promise<Started> {
     const user = await manager.signinCallback();
     if (!user) return { is: 'passing' };
     window.history.replaceState(null, '', ownPath(user.state));
-    localStorage.setItem(WAS_HERE, 'yes');
+    keep(WAS_HERE, 'yes');
     await manager.clearStaleState();
     return { is: 'ready', user, failure: null };
   } catch (failure) {
+    // The page that opened the frame does not wait for it any more.
+    if (window.parent !== window) return { is: 'passing' };
     if (failure instanceof ErrorResponse) return refused(failure);
     window.history.replaceState(null, '', '/');
-    // An answer that was taken before, as after a reload at the wrong moment. The issuer still knows.
-    const wasTaken = failure instanceof Error && failure.message.startsWith('No matching state');
-    return wasTaken ? start(manager) : { is: 'ready', user: null, failure };
+    // No answer to this page, or one that was taken before, as after a reload. Who signed in, the issuer still knows.
+    const isNoAnswer = failure instanceof Error && /^No (matching )?state/.test(failure.message);
+    return isNoAnswer ? start(manager) : { is: 'ready', user: null, failure };
   }
 }
 
 function refused(failure: ErrorResponse): Started {
-  localStorage.removeItem(WAS_HERE);
+  forget(WAS_HERE);
   window.history.replaceState(null, '', ownPath(failure.state));
   // What `prompt: none` answers when the person is not signed in there: no failure.
   const isSignedOut = ['login_required', 'interaction_required', 'consent_required'].includes(
@@ -94,17 +98,25 @@ export async function signIn(
     return null;
   }
   const user = await manager.signinPopup({ popupWindowFeatures: { width: 480, height: 720 } });
-  localStorage.setItem(WAS_HERE, 'yes');
+  keep(WAS_HERE, 'yes');
   return user;
 }
 
 /** Signs out here, and at the issuer where it has a way to. */
 export async function signOut(manager: UserManager): Promise<void> {
-  localStorage.removeItem(WAS_HERE);
-  const { id_token } = (await manager.getUser()) ?? {};
+  forget(WAS_HERE);
+  const user = await manager.getUser();
   await manager.removeUser();
   const canEndSession = await manager.metadataService.getEndSessionEndpoint().catch(() => undefined);
-  if (canEndSession && id_token) await manager.signoutRedirect({ id_token_hint: id_token });
+  if (!user || !canEndSession) return;
+  const hint = isCredential(user, manager) ? undefined : user.id_token;
+  // Here they are signed out, whatever the issuer says.
+  await manager.signoutRedirect(hint ? { id_token_hint: hint } : {}).catch(() => {});
+}
+
+/** Whether Keyfold may take the ID token, too. Then it is put into no address: browsers remember those. */
+function isCredential(user: User, { settings: { client_id, resource } }: UserManager): boolean {
+  return !resource || resource === client_id || credentialOf(user) === user.id_token;
 }
 
 function here(): string {

@@ -1,5 +1,5 @@
 import { createContext, createElement, type ReactNode, useContext, useEffect } from 'react';
-import { forgetOthersCopilotKitKey } from './copilotkit-key';
+import { inFront } from './copilotkit-key';
 
 /** Who is in front of the page, and how requests say so. */
 export interface Session {
@@ -31,10 +31,8 @@ const SessionContext = createContext<Session | null>(null);
 
 /** Whoever is there finds nothing in the browser that somebody else left. */
 export function SessionProvider({ value, children }: { value: Session; children: ReactNode }) {
-  const userId = value.user?.id;
-  useEffect(() => {
-    if (userId !== undefined) forgetOthersCopilotKitKey(userId);
-  }, [userId]);
+  const userId = value.user?.id ?? null;
+  useEffect(() => inFront(userId), [userId]);
   return createElement(SessionContext.Provider, { value }, children);
 }
 
@@ -46,6 +44,10 @@ export function useSession(): Session {
 
 /** An address inside this page, whatever was asked for. */
 export function ownPath(asked: unknown): string {
-  if (typeof asked !== 'string' || !/^\/(?![/\\])/.test(asked)) return '/';
-  return asked.startsWith('/callback') || asked.startsWith('/sign-in') ? '/' : asked;
+  const { origin } = window.location;
+  if (typeof asked !== 'string' || !asked.startsWith('/') || !URL.canParse(asked, origin)) return '/';
+  // As a browser reads it, which drops tabs and line breaks, resolves dots, and takes a backslash for a slash.
+  const { origin: found, pathname, search, hash } = new URL(asked, origin);
+  if (found !== origin || /^\/(\/|callback|sign-in)/.test(pathname)) return '/';
+  return pathname + search + hash;
 }

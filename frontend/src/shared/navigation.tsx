@@ -1,7 +1,7 @@
 import type { ComponentProps } from 'react';
 import { Link as Base, Redirect as BaseRedirect, useLocation } from 'wouter';
 
-export { useSearchParams } from 'wouter';
+export { useSearch, useSearchParams } from 'wouter';
 
 /** Every address of the page. `app/views.tsx` says what is there. */
 export type Path =

@@ -1,4 +1,4 @@
-import { useCallback, useState } from 'react';
+import { useState } from 'react';
 
 /** Something that takes a while and may fail, started by a click. */
 export function useWork<Args extends unknown[]>(work: (...args: Args) => Promise<unknown>) {
@@ -15,6 +15,5 @@ export function useWork<Args extends unknown[]>(work: (...args: Args) => Promise
       setRunning(false);
     }
   };
-  const forget = useCallback(() => setError(null), []);
-  return { run, isRunning, error, forget };
+  return { run, isRunning, error };
 }

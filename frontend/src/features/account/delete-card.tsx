@@ -3,6 +3,7 @@ import { lazy, Suspense, useEffect, useRef, useState } from 'react';
 import { forgetCopilotKitKey } from '@/session/copilotkit-key';
 import { useSession } from '@/session/session';
 import { Link } from '@/shared/navigation';
+import { Boundary } from '@/shared/ui/boundary';
 import { Button, buttonLook } from '@/shared/ui/button';
 import { Card } from '@/shared/ui/card';
 import { Notice } from '@/shared/ui/notice';
@@ -56,9 +57,11 @@ export function DeleteCard() {
         </Button>
       )}
       {isAsking && (
-        <Suspense>
-          <DeleteDialog isLocal={isLocal} onClose={() => setAsking(false)} onDeleted={deleted} />
-        </Suspense>
+        <Boundary failed={<Notice tone="warn">{texts.common.crash.part}</Notice>}>
+          <Suspense>
+            <DeleteDialog isLocal={isLocal} onClose={() => setAsking(false)} onDeleted={deleted} />
+          </Suspense>
+        </Boundary>
       )}
     </Card>
   );

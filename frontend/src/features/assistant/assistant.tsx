@@ -1,14 +1,12 @@
 import { MessageCircle, X } from 'lucide-react';
-import { Component, lazy, type ReactNode, Suspense, useRef, useState } from 'react';
+import { lazy, type ReactNode, Suspense, useRef, useState } from 'react';
 import { useSession } from '@/session/session';
+import { Boundary } from '@/shared/ui/boundary';
 import { Button } from '@/shared/ui/button';
 import { Notice } from '@/shared/ui/notice';
 import { Spinner } from '@/shared/ui/spinner';
 import { texts } from '@/texts';
 import { useCopilotKitKey } from './use-copilotkit-key';
-
-// Nothing of CopilotKit is loaded, and nothing asked of its cloud, before somebody opens it.
-const Chat = lazy(() => import('./chat').then((module) => ({ default: module.Chat })));
 
 /** Offers CopilotKit's assistant to who has a key for it. */
 export function Assistant() {
@@ -37,11 +35,9 @@ export function Assistant() {
       {isOpen && (
         <Panel onClose={close}>
           {/* Another key is another conversation. */}
-          <ChatBoundary key={key}>
-            <Suspense fallback={<Loading />}>
-              <Chat publicKey={key} />
-            </Suspense>
-          </ChatBoundary>
+          <Boundary key={key} failed={(again) => <NotLoaded onRetry={again} />}>
+            <LoadedChat publicKey={key} />
+          </Boundary>
         </Panel>
       )}
     </>
@@ -81,27 +77,30 @@ function Loading() {
   );
 }
 
-/** Whatever goes wrong in code that is not ours ends here. */
-class ChatBoundary extends Component<{ children: ReactNode }, { hasFailed: boolean }> {
-  override state = { hasFailed: false };
+/**
+ * Nothing of CopilotKit is loaded, and nothing asked of its cloud, before somebody opens it. Asked for anew each time:
+ * what could not be loaded once may come the next time.
+ */
+function LoadedChat({ publicKey }: { publicKey: string }) {
+  const [Chat] = useState(() => lazy(() => import('./chat').then((module) => ({ default: module.Chat }))));
+  return (
+    <Suspense fallback={<Loading />}>
+      <Chat publicKey={publicKey} />
+    </Suspense>
+  );
+}
 
-  static getDerivedStateFromError() {
-    return { hasFailed: true };
-  }
-
-  override render() {
-    if (!this.state.hasFailed) return this.props.children;
-    const again = (
-      <Button size="small" onClick={() => this.setState({ hasFailed: false })}>
-        {texts.assistant.retry}
-      </Button>
-    );
-    return (
-      <div className="p-4">
-        <Notice tone="bad" live action={again}>
-          {texts.assistant.notLoaded}
-        </Notice>
-      </div>
-    );
-  }
+function NotLoaded({ onRetry }: { onRetry: () => void }) {
+  const again = (
+    <Button size="small" onClick={onRetry}>
+      {texts.assistant.retry}
+    </Button>
+  );
+  return (
+    <div className="p-4">
+      <Notice tone="bad" live action={again}>
+        {texts.assistant.notLoaded}
+      </Notice>
+    </div>
+  );
 }

@@ -1,4 +1,5 @@
 import type { Key, Provider } from '@keyfold/client';
+import { useRef } from 'react';
 import { useKeyActions } from '@/parts/key-actions';
 import { COPILOTKIT } from '@/session/copilotkit-key';
 import { Button } from '@/shared/ui/button';
@@ -14,8 +15,14 @@ type Props = { isOpen: boolean; stored: Key; provider: Provider; onClose: () => 
 /** Asks, and says what stops working. */
 export function DeleteDialog({ isOpen, stored, provider, onClose, onDeleted }: Props) {
   const { remove } = useKeyActions();
+  // With the key goes the button that the focus would go back to.
+  const isGoing = useRef(false);
   const removing = useWork(async () => {
-    await remove(provider.id);
+    isGoing.current = true;
+    await remove(provider.id).catch((error: unknown) => {
+      isGoing.current = false;
+      throw error;
+    });
     onDeleted();
     onClose();
   });
@@ -34,6 +41,7 @@ export function DeleteDialog({ isOpen, stored, provider, onClose, onDeleted }: P
       title={words.title(provider.name)}
       description={words.cannotUndo}
       actions={actions}
+      givesFocusBack={() => !isGoing.current}
     >
       <ul className="list-disc space-y-1 pl-5 text-sm">
         {consequences(stored, provider).map((line) => (

@@ -25,6 +25,7 @@ export function KeyEntry({ provider, providers, saveLabel, takesFocus = false, c
   const [outcome, setOutcome] = useState<Outcome | null>(null);
   const [said, setSaid] = useState('');
   const field = useRef<HTMLInputElement>(null);
+  const latest = useRef(text);
   const { save, test } = useKeyActions();
   useEffect(() => {
     if (takesFocus) field.current?.focus();
@@ -32,6 +33,7 @@ export function KeyEntry({ provider, providers, saveLabel, takesFocus = false, c
 
   const isEmpty = text.trim() === '';
   const type = (typed: string) => {
+    latest.current = typed;
     setText(typed);
     setOutcome(null);
     setSaid('');
@@ -42,6 +44,7 @@ export function KeyEntry({ provider, providers, saveLabel, takesFocus = false, c
     setSaid(found ? texts.keys.blockTaken(found.name) : texts.keys.blockWithout(provider.name));
   };
   const run = async (kind: 'testing' | 'saving', step: () => Promise<void>) => {
+    if (work) return;
     setWork(kind);
     setOutcome(null);
     try {
@@ -55,7 +58,8 @@ export function KeyEntry({ provider, providers, saveLabel, takesFocus = false, c
   const testTyped = () =>
     run('testing', async () => {
       const verdict = await test({ provider: provider.id, key: text });
-      setOutcome(outcomeOfVerdict(verdict, { isStored: false }));
+      // It says nothing of what was typed meanwhile.
+      if (latest.current === text) setOutcome(outcomeOfVerdict(verdict, { isStored: false }));
     });
   const submit = (event: FormEvent) => {
     event.preventDefault();

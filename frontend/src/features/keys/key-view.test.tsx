@@ -178,3 +178,41 @@ test('an unknown provider is told as such', async () => {
   renderPage(<KeyView provider="nobody" />);
   expect(await screen.findByText('There is no provider of that name')).toBeVisible();
 });
+
+test('what a provider says of a key says nothing of one that was typed meanwhile', async () => {
+  server.use(...standardAnswers());
+  let answer = () => {};
+  const answered = new Promise<void>((resolve) => {
+    answer = resolve;
+  });
+  server.use(
+    http.post(api('/keys/gemini/validate'), async () => {
+      await answered;
+      return HttpResponse.json({ valid: true, status: 'valid', detail: 'It works.' });
+    }),
+  );
+  const { user } = renderPage(<KeyView provider="gemini" />);
+  type(await field('Google Gemini'), testKeys.gemini);
+  await user.click(screen.getByRole('button', { name: 'Test key' }));
+  type(await field('Google Gemini'), `${testKeys.gemini}2`);
+  answer();
+  expect(await screen.findByRole('button', { name: 'Test key' })).toBeVisible();
+  expect(screen.queryByText('This key works.')).toBeNull();
+});
+
+test('who saved a key goes on from what came of it', async () => {
+  let keys: object[] = [];
+  server.use(
+    http.get(api('/keys'), () => HttpResponse.json({ keys, missing: [] })),
+    ...standardAnswers(),
+    http.put(api('/keys/gemini'), () => {
+      keys = [storedKey('gemini')];
+      return HttpResponse.json({ ...storedKey('gemini'), warnings: [] }, { status: 201 });
+    }),
+  );
+  const { user } = renderPage(<KeyView provider="gemini" />);
+  type(await field('Google Gemini'), testKeys.gemini);
+  await user.click(screen.getByRole('button', { name: 'Save key' }));
+  const said = await screen.findByText('Saved. It works.');
+  await waitFor(() => expect(said.closest('[tabindex]')).toHaveFocus());
+});

@@ -1,6 +1,6 @@
 import type { Key, Provider } from '@keyfold/client';
 import { ArrowLeft } from 'lucide-react';
-import { type ReactNode, useState } from 'react';
+import { type ReactNode, useEffect, useRef, useState } from 'react';
 import { type Outcome, OutcomeNotice, outcomeOfSaved } from '@/parts/key-outcome';
 import { KeyStatusBadge } from '@/parts/key-status-badge';
 import { ProviderMark } from '@/parts/provider-mark';
@@ -52,6 +52,13 @@ type Props = { provider: Provider; providers: readonly Provider[]; stored: Key |
 function OneKey({ provider, providers, stored }: Props) {
   // Of what was done last; it is read out, and stays until the next.
   const [outcome, setOutcome] = useState<Outcome | null>(null);
+  const said = useRef<HTMLDivElement>(null);
+  const isThere = stored !== undefined;
+  // The field or the button that it came of may be gone; who stood on it goes on from here.
+  // biome-ignore lint/correctness/useExhaustiveDependencies: they go when a key comes or goes
+  useEffect(() => {
+    if (outcome && document.activeElement === document.body) said.current?.focus();
+  }, [outcome, isThere]);
   return (
     <>
       <BackToKeys />
@@ -63,7 +70,11 @@ function OneKey({ provider, providers, stored }: Props) {
       />
       <div className="grid gap-6 lg:grid-cols-[minmax(0,1fr)_20rem]">
         <div className="min-w-0 space-y-4">
-          {outcome && <OutcomeNotice outcome={outcome} />}
+          {outcome && (
+            <div ref={said} tabIndex={-1} className="rounded-xl outline-none">
+              <OutcomeNotice outcome={outcome} />
+            </div>
+          )}
           {stored ? (
             <StoredKey stored={stored} provider={provider} providers={providers} onOutcome={setOutcome} />
           ) : (
@@ -126,6 +137,7 @@ function NoSuchProvider() {
   return (
     <Empty
       title={words.unknown.title}
+      titleAs="h1"
       action={
         <Link to="/keys" className={buttonLook('primary')}>
           {words.back}

@@ -6,6 +6,7 @@ import { type Outcome, outcomeOfError, outcomeOfSaved, outcomeOfVerdict } from '
 import { isUsable, knownStatus } from '@/parts/key-status-badge';
 import { COPILOTKIT, readCopilotKitKey } from '@/session/copilotkit-key';
 import { useSession } from '@/session/session';
+import { Boundary } from '@/shared/ui/boundary';
 import { Button } from '@/shared/ui/button';
 import { Card } from '@/shared/ui/card';
 import { Moment } from '@/shared/ui/moment';
@@ -38,7 +39,7 @@ export function StoredKey({ stored, provider, providers, onOutcome }: Props) {
   const run = async (kind: 'test' | 'rollBack', step: () => Promise<Outcome>) => {
     setWork(kind);
     onOutcome(null);
-    onOutcome(await step().catch((error: unknown) => outcomeOfError(error, provider)));
+    onOutcome(await step().catch((error: unknown) => outcomeOfError(error, provider, { isStored: true })));
     setWork(null);
   };
   const test = () =>
@@ -128,15 +129,19 @@ export function StoredKey({ stored, provider, providers, onOutcome }: Props) {
       )}
       {/* Stays when it closes: it gives the focus back. */}
       {deleting !== 'never' && (
-        <Suspense>
-          <DeleteDialog
-            isOpen={deleting === 'open'}
-            stored={stored}
-            provider={provider}
-            onClose={() => setDeleting('closed')}
-            onDeleted={() => onOutcome({ tone: 'good', title: words.remove.done(provider.name), lines: [] })}
-          />
-        </Suspense>
+        <Boundary failed={<Notice tone="warn">{texts.common.crash.part}</Notice>}>
+          <Suspense>
+            <DeleteDialog
+              isOpen={deleting === 'open'}
+              stored={stored}
+              provider={provider}
+              onClose={() => setDeleting('closed')}
+              onDeleted={() =>
+                onOutcome({ tone: 'good', title: words.remove.done(provider.name), lines: [] })
+              }
+            />
+          </Suspense>
+        </Boundary>
       )}
     </>
   );

@@ -6,6 +6,7 @@ import { type SaveResult, useKeyActions } from '@/parts/key-actions';
 import { type Outcome, outcomeOfError, outcomeOfSaved, outcomeOfVerdict } from '@/parts/key-outcome';
 import { isUsable } from '@/parts/key-status-badge';
 import { classes } from '@/shared/classes';
+import { Boundary } from '@/shared/ui/boundary';
 import { Button } from '@/shared/ui/button';
 import { Notice } from '@/shared/ui/notice';
 import { ProblemNotice } from '@/shared/ui/problem-notice';
@@ -154,9 +155,11 @@ export function KeysStep({ providers, keys, drafts, change, onSaved, onDone }: P
 
   return (
     <div className="grid gap-6 lg:grid-cols-[minmax(0,1fr)_17rem] lg:gap-8">
-      <Suspense fallback={<Skeleton className="h-[66px] sm:h-[46px] lg:hidden" />}>
-        <AboutKeys />
-      </Suspense>
+      <Boundary failed={null}>
+        <Suspense fallback={<Skeleton className="h-[66px] sm:h-[46px] lg:hidden" />}>
+          <AboutKeys />
+        </Suspense>
+      </Boundary>
       <form
         onSubmit={submit}
         noValidate
@@ -172,9 +175,11 @@ export function KeysStep({ providers, keys, drafts, change, onSaved, onDone }: P
           </Notice>
         )}
         {block && (
-          <Suspense>
-            <BlockNotice block={block} onDismiss={() => setBlock(null)} />
-          </Suspense>
+          <Boundary failed={<Notice tone="warn">{texts.common.crash.part}</Notice>}>
+            <Suspense>
+              <BlockNotice block={block} onDismiss={() => setBlock(null)} />
+            </Suspense>
+          </Boundary>
         )}
         <section aria-labelledby="needed-keys" className="space-y-3">
           <h2 id="needed-keys" className="font-semibold text-lg">

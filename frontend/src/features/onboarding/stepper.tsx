@@ -12,9 +12,9 @@ export function Stepper({ progress, shown, optional }: Props) {
   const { steps, total_steps: total } = progress;
   const current = steps.find((step) => step.step_number === shown);
   return (
-    <nav aria-label={texts.onboarding.progress} className="mb-8">
+    <nav aria-label={texts.onboarding.progress} className="mb-6 sm:mb-8">
       {current && (
-        <p className="mb-2 font-medium text-sm sm:hidden" aria-hidden="true">
+        <p className="font-medium text-sm sm:hidden" aria-hidden="true">
           {texts.onboarding.stepOf(current.step_number, total)}: {current.title}
         </p>
       )}
@@ -56,7 +56,10 @@ function StepLink({ step, isShown, isOpen }: { step: Step; isShown: boolean; isO
       <span className="sr-only">{statusWord(step.status)}</span>
     </>
   );
-  const look = classes('block rounded-md py-1', isShown ? 'font-semibold text-ink' : 'text-ink-soft');
+  const look = classes(
+    'block rounded-md py-2.5 sm:py-1',
+    isShown ? 'font-semibold text-ink' : 'text-ink-soft',
+  );
   const label = `${step.step_number}. ${step.title}`;
   if (!isOpen) return <span className={look}>{content}</span>;
   return (

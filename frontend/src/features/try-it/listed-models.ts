@@ -18,7 +18,12 @@ export function useListedModels(provider: Provider) {
     queryFn: async ({ signal }) => {
       const credential = await token();
       const headers: HeadersInit = credential === null ? {} : { authorization: `Bearer ${credential}` };
-      const answer = await fetch(client.gatewayUrl(provider.id) + path, { headers, signal });
+      // A redirect of the provider's would come through the gateway; the credential follows none.
+      const answer = await fetch(client.gatewayUrl(provider.id) + path, {
+        headers,
+        signal,
+        redirect: 'error',
+      });
       if (!answer.ok) throw new Error(`status ${answer.status}`);
       return modelsIn(await answer.json());
     },

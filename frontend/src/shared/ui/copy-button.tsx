@@ -5,21 +5,29 @@ import { Button } from './button';
 
 /** Puts a text into the clipboard and says so. */
 export function CopyButton({ text, label = texts.common.copy }: { text: string; label?: string }) {
-  const [isCopied, setCopied] = useState(false);
+  const [said, setSaid] = useState<'copied' | 'notCopied' | null>(null);
   useEffect(() => {
-    if (!isCopied) return;
-    const timer = setTimeout(() => setCopied(false), 2000);
+    if (said === null) return;
+    const timer = setTimeout(() => setSaid(null), said === 'copied' ? 2000 : 8000);
     return () => clearTimeout(timer);
-  }, [isCopied]);
-  const copy = () => navigator.clipboard.writeText(text).then(() => setCopied(true));
-  const icon = isCopied ? (
-    <Check aria-hidden="true" className="size-4" />
-  ) : (
-    <Copy aria-hidden="true" className="size-4" />
-  );
+  }, [said]);
+  // A browser has no clipboard for a page that came without encryption, and may forbid it elsewhere.
+  const copy = async () =>
+    setSaid(
+      (await navigator.clipboard?.writeText(text).then(
+        () => 'copied' as const,
+        () => 'notCopied' as const,
+      )) ?? 'notCopied',
+    );
+  const icon =
+    said === 'copied' ? (
+      <Check aria-hidden="true" className="size-4" />
+    ) : (
+      <Copy aria-hidden="true" className="size-4" />
+    );
   return (
     <Button size="small" kind="quiet" icon={icon} onClick={copy}>
-      <span aria-live="polite">{isCopied ? texts.common.copied : label}</span>
+      <span aria-live="polite">{said ? texts.common[said] : label}</span>
     </Button>
   );
 }

@@ -12,6 +12,7 @@ const relative = new Intl.RelativeTimeFormat(undefined, { numeric: 'auto' });
 export function Moment({ at }: { at: string | null | undefined }) {
   if (!at) return <span>{texts.common.never}</span>;
   const time = new Date(at);
+  if (Number.isNaN(time.getTime())) return <span>{at}</span>;
   return (
     <time dateTime={at} title={exact.format(time)}>
       {inWords(time, new Date())}

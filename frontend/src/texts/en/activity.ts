@@ -105,8 +105,6 @@ export const activity = {
   aKey: 'A',
   detail: {
     at: 'Time',
-    actor: 'By',
-    purpose: 'Purpose',
     address: 'From address',
     request: 'Request',
     call: 'Call',

@@ -27,7 +27,6 @@ export const keys = {
     text: 'The address is wrong, or this Keyfold does not know the provider.',
   },
   facts: {
-    title: 'This key',
     key: 'Key',
     status: 'How it stands',
     source: 'Source',

@@ -43,7 +43,6 @@ export const onboarding = {
     close: 'Close',
     replace: 'Replace',
     keep: 'Keep the old key',
-    stored: (masked: string) => `Key ${masked}`,
     inFiles: (files: string[]) => `in ${files.join(' and ')}`,
     save: 'Save and continue',
     goOn: 'Continue',

@@ -3,7 +3,6 @@ export const results = {
   answer: 'Answer',
   waiting: 'Waiting for the first words…',
   answering: 'The answer is being written.',
-  complete: (tokens: string) => `The answer is complete. ${tokens}`,
   stop: 'Stop',
   stopped: 'You stopped it. What came before stays here.',
   empty: 'The model answered with no text. Ask in other words, or try another model.',
@@ -14,7 +13,6 @@ export const results = {
       : `${count(input)} in, ${count(output)} out`,
   copyAnswer: 'Copy the answer',
   toKey: 'Go to the key',
-  searching: 'Searching…',
   found: (results: number) =>
     results === 1 ? 'One result' : `${new Intl.NumberFormat().format(results)} results`,
   none: 'Nothing was found. Ask in other words.',

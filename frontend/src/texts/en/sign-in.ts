@@ -8,6 +8,8 @@ export const signIn = {
   ],
   action: 'Sign in',
   continueWith: (host: string) => `Continue with ${host}`,
+  noStorage:
+    'This browser keeps nothing for this page, and signing in needs that. Allow cookies and site data for it, then reload.',
   failed: (issuer: string) =>
     `Signing in with ${issuer} did not work. Try again; if it stays so, tell whoever runs this Keyfold.`,
 };

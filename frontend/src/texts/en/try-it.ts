@@ -19,7 +19,7 @@ export const tryIt = {
     listModels: 'List models',
     listed: (provider: string, models: number) =>
       `${provider} has ${new Intl.NumberFormat().format(models)} for you. Type to find one.`,
-    notListed: (provider: string) => `${provider} gave no list. Type the model's name.`,
+    notListed: (provider: string) => `${provider} gave no list. Type the model’s name.`,
     instructions: 'Instructions for the model',
     instructionsHint: 'For instance a tone, a language or a role.',
     send: 'Generate',
@@ -31,7 +31,6 @@ export const tryIt = {
     query: 'What do you want to find?',
     placeholder: 'How do tides work?',
     missing: 'Write what you want to find first.',
-    results: 'Results',
     send: 'Search',
     emptyTitle: (provider: string) => `Research needs a key of ${provider}`,
     emptyText: (provider: string) =>
