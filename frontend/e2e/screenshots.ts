@@ -26,15 +26,15 @@ test('production', async ({ page, production }) => {
 
 function pictures(page: Page, mode: string): Look {
   return async (view) => {
-    for (const colorScheme of THEMES) {
-      for (const width of WIDTHS) {
-        await page.setViewportSize({ width, height: width > 800 ? 800 : 844 });
+    for (const width of WIDTHS) {
+      // As high as the whole view, so that nothing is cut off.
+      await page.setViewportSize({ width, height: 800 });
+      const whole = await page.evaluate(() => document.documentElement.scrollHeight);
+      await page.setViewportSize({ width, height: Math.max(800, whole) });
+      for (const colorScheme of THEMES) {
         await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
-        await page.screenshot({
-          path: `${FOLDER}/${mode}/${view}-${colorScheme}-${width}.png`,
-          fullPage: true,
-          animations: 'disabled',
-        });
+        const path = `${FOLDER}/${mode}/${view}-${colorScheme}-${width}.png`;
+        await page.screenshot({ path, animations: 'disabled' });
       }
     }
     await page.setViewportSize({ width: 1280, height: 800 });

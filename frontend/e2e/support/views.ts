@@ -23,7 +23,7 @@ async function atTheBeginning(page: Page, look: Look) {
   await expect(page.getByText('No keys yet')).toBeVisible();
   await look('keys-none');
   await goTo(page, 'Try it');
-  await expect(page.getByText('No key of a provider').or(page.getByText('No key'))).toBeVisible();
+  await expect(page.getByText('No key that writes text yet')).toBeVisible();
   await look('try-none');
   await goTo(page, 'Activity');
   await expect(page.getByText('Nothing yet')).toBeVisible();
@@ -54,7 +54,7 @@ async function settingUp(page: Page, keys: Record<string, string>, look: Look) {
   await expect(page.getByText('3 results')).toBeVisible();
   await look('setup-answer');
   await page.getByRole('button', { name: 'Finish', exact: true }).click();
-  await expect(page.getByRole('heading', { name: 'You are set up' })).toBeVisible();
+  await expect(page.getByRole('heading', { name: 'What works now' })).toBeVisible();
   await look('setup-done');
 }
 
@@ -65,7 +65,7 @@ async function lookingAfterKeys(page: Page, look: Look) {
   await look('keys');
   await there.getByRole('link', { name: /Google Gemini/ }).click();
   await expect(page.getByRole('heading', { level: 1, name: 'Google Gemini' })).toBeVisible();
-  await expect(page.getByText('Recent activity')).toBeVisible();
+  await expect(page.getByText('Key saved')).toBeVisible();
   await look('key');
   await page.getByRole('button', { name: 'Replace' }).click();
   await look('key-replace');
@@ -77,6 +77,7 @@ async function lookingAfterKeys(page: Page, look: Look) {
   await page.getByRole('link', { name: 'All keys' }).click();
   await page.getByRole('link', { name: /Groq/ }).click();
   await expect(page.getByLabel('Groq API key')).toBeVisible();
+  await expect(page.getByText('Nothing yet.')).toBeVisible();
   await look('key-none');
 }
 
