@@ -86,3 +86,9 @@ export async function freePort(): Promise<number> {
   await once(server, 'close');
   return typeof address === 'object' && address ? address.port : 0;
 }
+
+/** What PostgreSQL's own client says of a statement. */
+export async function inDatabase(address: string, statement: string): Promise<string> {
+  const { stdout } = await promisify(execFile)('psql', ['--no-psqlrc', '-c', statement, address]);
+  return stdout.trim();
+}
