@@ -1,0 +1,39 @@
+#!/bin/sh
+# Checks and tests the web page: its types and form, its components, then the built page in Chromium, served by the
+# programs that Cargo built into target/debug. With arguments, only the browser tests that these name.
+set -eu
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+page=$root/frontend
+
+main() {
+    command -v npm >/dev/null || {
+        echo "test-page: npm is missing (it comes with Node 20.19 or newer); install it and try again" >&2
+        exit 1
+    }
+    install
+    cd "$page"
+    if [ $# -eq 0 ]; then
+        echo "page: types and form"
+        npm run --silent check
+        echo "page: components"
+        npm run --silent test
+    fi
+    echo "page: in a browser"
+    npm run --silent test:browser -- "$@"
+}
+
+# As scripts/build-page.sh does, which may have done it already.
+install() {
+    stamp=$page/node_modules/.installed
+    version=$(cat "$page/package.json" "$page/package-lock.json" | cksum)
+    if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$version" ]; then
+        echo "page: what its tests need is up to date"
+        return
+    fi
+    echo "page: installing what its tests need"
+    (cd "$page" && npm ci --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error)
+    echo "$version" >"$stamp"
+}
+
+main "$@"
