@@ -9,6 +9,7 @@ export CARGO_TARGET_DIR := $(CURDIR)/target
 
 CARGO := cargo
 CHECKS := check-format check-scripts check-imports check-deploy docs-site check-lints check-docs check-dependencies
+PYTHON_TOOLS := target/test-tools/python/bin
 
 .PHONY: help
 help: ## List these targets
@@ -113,6 +114,26 @@ profile-gateway: build-tools ## Show where the gateway's time goes, with perf
 	RUSTFLAGS="-C force-frame-pointers=yes" $(CARGO) build --profile profiling --locked -p keyfold-server --bin keyfold
 	$(CARGO) build --release --locked -p keyfold-gateway-bench
 	KEYFOLD_BENCH_PROGRAM=target/profiling/keyfold target/release/keyfold-gateway-bench profile
+
+# The wheel is for every CPython from 3.9 on. Where it was built decides from which glibc on.
+.PHONY: python
+python: build-tools ## Build the Python package: a wheel and an sdist in target/wheels
+	@scripts/install-test-programs.sh python
+	rm -rf target/wheels
+	cd crates/keyfold-python && ../../$(PYTHON_TOOLS)/maturin build --release --locked --out ../../target/wheels
+	cd crates/keyfold-python && ../../$(PYTHON_TOOLS)/maturin sdist --out ../../target/wheels
+
+.PHONY: test-python
+test-python: build-tools ## Test the Python package only
+	@scripts/install-test-programs.sh python
+	$(CARGO) test --workspace --locked --no-run --test program --test docs
+	$(CARGO) test --workspace --locked --test python
+
+.PHONY: bench-python
+bench-python: build python ## Measure the Python package beside a look-up with SQLAlchemy in the same run
+	$(PYTHON_TOOLS)/python -m zipfile -e target/wheels/keyfold-*.whl target/wheels/unpacked
+	KEYFOLD_TEST_PROGRAMS=$(CURDIR)/target/release PYTHONPATH=$(CURDIR)/target/wheels/unpacked \
+	    $(PYTHON_TOOLS)/python crates/keyfold-python/benches/contexts.py
 
 .PHONY: leak-demo
 leak-demo: build-tools ## Show how keys in the environment reach other users' requests, and Keyfold's do not

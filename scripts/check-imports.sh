@@ -14,13 +14,13 @@ library='
     calls
     lib
     gateway
-    account master_keys onboarding recheck service_tokens users
+    account env_import master_keys migration onboarding recheck service_tokens users
     keys
     audit
     auth limit root_keys state_dir usage
     error
     settings
-    envelope preset storage
+    envelope preset scan storage
     provider requester
     clock dotenv figures mode recent secret security user
 '

@@ -4,16 +4,21 @@
 #   target/test-tools/readers          Node's dotenv, Vite
 #   target/test-tools/clients/venv     the providers' Python client libraries
 #   target/test-tools/clients/node     the providers' Node client libraries
-# Does nothing where the wanted versions are there. KEYFOLD_TEST_TOOLS names another directory.
+#   target/test-tools/python           what the Python package is built, tested and compared with
+# With the argument `python`, only the last one. Does nothing where the wanted versions are there. KEYFOLD_TEST_TOOLS
+# names another directory.
 set -eu
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 readers=$root/crates/keyfold/tests/readers
 clients=$root/crates/keyfold-server/tests/clients
+package=$root/crates/keyfold-python/tests
 tools=${KEYFOLD_TEST_TOOLS:-$root/target/test-tools}
 
 main() {
     need python3 "Python 3.11 or newer with its venv module"
+    install_python "$package" "$tools/python" 'import fastapi, jwt, maturin, mypy, psycopg, pytest, sqlalchemy, uvicorn'
+    [ "${1:-}" != python ] || return 0
     need node "Node 20.19 or newer"
     need npm "it comes with Node"
     install_python "$readers" "$tools/venv" 'import dotenv, flask_cors, moto'
@@ -63,4 +68,4 @@ stamped() {
     [ -f "$1/.installed" ] && [ "$(cat "$1/.installed")" = "$2" ]
 }
 
-main
+main "$@"

@@ -9,9 +9,6 @@ export const PROJECT = {
   'project/changelog.md': 'CHANGELOG.md',
 };
 
-/** Pages that may come later. */
-const LATER = ['python', 'typescript', 'migration', 'migration-env'];
-
 const CONTENTS = [
   ['Begin', { 'quick-start': 'Quick start', 'walk-throughs': 'Three walk-throughs', 'from-alwrity': 'From ALwrity’s layout' }],
   ['Local mode', { 'local-mode': 'Guide', 'why-not-the-environment': 'Why not the environment' }],
@@ -32,15 +29,13 @@ const CONTENTS = [
 /** The side bar for these pages. */
 export function sidebarOf(pages) {
   const named = CONTENTS.flatMap(([, entries]) => Object.keys(entries));
-  const missing = named.filter((page) => !pages.includes(page) && !LATER.includes(page));
+  const missing = named.filter((page) => !pages.includes(page));
   const unnamed = pages.filter((page) => page !== 'index' && !named.includes(page));
   if (missing.length > 0) throw new Error(`named in docs/site/contents.mjs and not there: ${missing.join(', ')}`);
   if (unnamed.length > 0) throw new Error(`not named in docs/site/contents.mjs: ${unnamed.join(', ')}`);
   return CONTENTS.map(([text, entries]) => ({
     text,
     collapsed: false,
-    items: Object.entries(entries)
-      .filter(([page]) => pages.includes(page))
-      .map(([page, title]) => ({ text: title, link: `/${page}` })),
+    items: Object.entries(entries).map(([page, title]) => ({ text: title, link: `/${page}` })),
   }));
 }

@@ -29,7 +29,8 @@ use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
 /// The documents that are about production.
-const PRODUCTION: [&str; 3] = ["docs/production.md", "docs/deletion.md", "docs/master-key.md"];
+const PRODUCTION: [&str; 4] =
+    ["docs/production.md", "docs/deletion.md", "docs/master-key.md", "docs/migration-env.md"];
 
 mod reference {
     use super::*;
@@ -193,6 +194,7 @@ fn variables_and_make_targets_exist() {
 fn every_promise_names_a_test_that_exists() {
     let mut files = vec![];
     files_below(&root().join("crates"), "rs", &mut files);
+    files_below(&root().join("crates/keyfold-python/tests"), "py", &mut files);
     let code: String = files.iter().map(|file| read(file)).collect();
     for (document, at_least) in [("SECURITY.md", 60), ("docs/incidents.md", 15)] {
         let text = read(&root().join(document));
@@ -204,7 +206,7 @@ fn every_promise_names_a_test_that_exists() {
                     promise.trim_end_matches([' ', '|']).rsplit('|').next().unwrap().split('`').collect();
                 assert!(tests.len() >= 3, "{document}: a promise without a test: {promise}");
                 for test in tests.iter().skip(1).step_by(2) {
-                    let there = code.contains(&format!("fn {test}("));
+                    let there = ["fn", "def"].iter().any(|kind| code.contains(&format!("{kind} {test}(")));
                     assert!(there, "{document} names the test {test}, which does not exist");
                 }
                 promises += 1;

@@ -34,6 +34,7 @@ pub mod auth;
 pub mod calls;
 pub mod clock;
 pub mod dotenv;
+pub mod env_import;
 pub mod envelope;
 mod error;
 pub mod figures;
@@ -41,6 +42,7 @@ pub mod gateway;
 pub mod keys;
 pub mod limit;
 pub mod master_keys;
+pub mod migration;
 pub mod mode;
 pub mod onboarding;
 mod preset;
@@ -49,6 +51,7 @@ mod recent;
 pub mod recheck;
 pub mod requester;
 mod root_keys;
+pub mod scan;
 pub mod secret;
 pub mod security;
 pub mod service_tokens;
@@ -66,12 +69,12 @@ use std::time::Duration;
 pub use error::Error;
 pub use keys::{CacheState, OpenedKey, UserApiKeys};
 pub use settings::{Environment, Settings};
-pub use storage::PoolState;
 pub use storage::inspection::{Encryption, PostgresFacts, Schema};
 #[doc(hidden)]
 pub use storage::keys::LOOK_UP;
 #[doc(hidden)]
 pub use storage::master_keys::{BATCH as REWRAPPED_AT_ONCE, rewrap_sql};
+pub use storage::{PoolState, Rest};
 #[doc(hidden)]
 pub use usage::{AnswerReader, TokenCounts};
 pub use usage::{DayOfUsage, UsageFigures};
@@ -86,6 +89,7 @@ use gateway::{Gateway, GatewayCaller};
 use keys::{AskedBy, EnvFiles, Keys, ReadFrom};
 use limit::{Class, Counted, Limits, Refusal, Standing, StreamPlace};
 use master_keys::{MasterKeys, Progress, Rotation};
+use migration::Migration;
 use mode::Mode;
 use onboarding::{Onboarding, Preset};
 use provider::Registry;
@@ -292,7 +296,16 @@ impl Keyfold {
     /// Records that a server started, and with which settings; `note` has no secrets.
     pub async fn record_start(&self, note: &str) -> Result<(), Error> {
         let started = Event::new(Action::Started, Outcome::Ok, &Requester::new(Actor::Keyfold));
-        self.keys.audit.record(vec![started.with_note(note)]).await
+        self.keys.audit.record(vec![started.with_note(note)]).await?;
+        if self.keys.plain_keys_count(&self.keys.database).await? {
+            let plain_text = self.migration().plain_text().await?;
+            tracing::warn!(
+                keys = plain_text.keys,
+                set_aside = plain_text.set_aside,
+                "keys lie in the database as plain text, and count; `keyfold migrate encrypt` seals them"
+            );
+        }
+        Ok(())
     }
 
     /// The ids of the master keys, the one that seals first.
@@ -433,6 +446,11 @@ impl Keyfold {
         MasterKeys::new(Arc::clone(&self.keys))
     }
 
+    /// The keys in plain text of a database that was another program's.
+    pub fn migration(&self) -> Migration {
+        Migration::new(Arc::clone(&self.keys))
+    }
+
     /// Opens Keyfold, wraps everything anew under the settings' master key and closes it. In local mode without a
     /// master key in the settings that is a new one, which then takes the place of the state directory's.
     ///
@@ -529,6 +547,16 @@ impl Keyfold {
         self.keys.wipe_expired_versions().await;
     }
 
+    /// Closes SQLite's file until what is returned is dropped, so that the process may fork: SQLite remembers locks that
+    /// a child does not have. What needs the file waits. `None` for PostgreSQL, whose connections a child can leave
+    /// alone.
+    ///
+    /// # Errors
+    /// [`Error::DatabaseUnavailable`] if a change takes too long.
+    pub async fn rest(&self) -> Result<Option<Rest>, Error> {
+        Ok(self.keys.database.rest().await?)
+    }
+
     /// Writes down what was noted and closes the database, if this is the last one that uses it.
     pub async fn close(self) {
         self.flush().await;
@@ -579,19 +607,23 @@ pub async fn check_database(access: &DatabaseAccess) -> Result<(), Error> {
 
 /// The check values of all master keys, of a database that may have none yet.
 async fn find_master_key_checks(database: &Database) -> Result<Vec<String>, storage::StorageError> {
-    use storage::StorageError::{ForeignTable, NewerSchema};
+    use storage::StorageError::{ForeignTable, NewerSchema, NotAdoptable};
     match storage::inspection::schema(database).await? {
         Schema::Newer { found, known } => Err(NewerSchema { found, known }),
         Schema::Foreign(table) => Err(ForeignTable(table)),
-        Schema::Empty => Ok(vec![]),
+        Schema::PlainText { in_the_way } if !in_the_way.is_empty() => Err(NotAdoptable(in_the_way)),
+        Schema::Empty | Schema::PlainText { .. } => Ok(vec![]),
         Schema::Older { .. } | Schema::Current(_) => storage::root_secrets::master_key_checks(database).await,
     }
 }
 
 fn explain_start(database: &DatabaseSetting, error: &storage::StorageError) -> Error {
-    use storage::StorageError::{ForeignTable, NewerSchema, Unavailable};
+    use storage::StorageError::{ForeignTable, NewerSchema, NotAdoptable, Unavailable};
     let remedy = match (error, database) {
         (NewerSchema { .. }, _) => "Run a Keyfold that is at least as new as the one that wrote it.",
+        (NotAdoptable(_), _) => {
+            "Nothing was changed. Put that right, or give Keyfold a database of its own with DATABASE_URL; see docs/migration.md."
+        }
         (ForeignTable(_), _) => "Give Keyfold a database of its own with DATABASE_URL.",
         (_, DatabaseSetting::Sqlite(_)) => "Check the folder's permissions and the disk's free space.",
         (Unavailable(_), DatabaseSetting::Postgres(_)) => {

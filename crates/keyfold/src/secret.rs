@@ -67,14 +67,10 @@ impl ApiKey {
         Ok(Self(Zeroizing::new(text.to_owned())))
     }
 
-    /// Takes what was sealed, which was parsed before it was sealed.
-    pub(crate) fn from_opened(mut bytes: Zeroizing<Vec<u8>>) -> Result<Self, MalformedKey> {
-        String::from_utf8(std::mem::take(&mut *bytes)).map(|text| Self(Zeroizing::new(text))).map_err(
-            |error| {
-                drop(Zeroizing::new(error.into_bytes()));
-                MalformedKey::NotAscii
-            },
-        )
+    /// Takes what was sealed. It was parsed before, unless it was another program's and sealed as it was found there.
+    #[expect(clippy::needless_pass_by_value, reason = "wiped here")]
+    pub(crate) fn from_opened(bytes: Zeroizing<Vec<u8>>) -> Result<Self, MalformedKey> {
+        Self::parse(str::from_utf8(&bytes).map_err(|_| MalformedKey::NotAscii)?)
     }
 
     /// The plain text. Every call in this workspace states its reason (see `clippy.toml`).
@@ -86,6 +82,11 @@ impl ApiKey {
     pub fn masked(&self) -> String {
         let shown = if self.0.len() >= SHORTEST_MASKED { &self.0[self.0.len() - 4..] } else { "" };
         format!("****{shown}")
+    }
+
+    /// A second one of the same, for who needs it after it was given away.
+    pub(crate) fn copy(&self) -> Self {
+        Self(self.0.clone())
     }
 
     /// Whether `text` is this key, or has it in it; a short key is no reason to suspect longer texts.

@@ -1,3 +1,4 @@
+import { useQueryClient } from '@tanstack/react-query';
 import { useSyncExternalStore } from 'react';
 import { useHasExpired } from '@/session/client';
 import { useSession } from '@/session/session';
@@ -10,6 +11,7 @@ export function ConnectionNotice() {
   const isOnline = useSyncExternalStore(watchNetwork, () => navigator.onLine);
   const hasExpired = useHasExpired();
   const { kind, problem, signIn } = useSession();
+  const queries = useQueryClient();
   if (!isOnline) {
     return (
       <div className="sticky top-2 z-10 mb-6 rounded-xl shadow-lg">
@@ -21,8 +23,13 @@ export function ConnectionNotice() {
   }
   if (!hasExpired) return null;
   const { title, text, action } = kind === 'token' ? texts.common.tokenNeeded : texts.common.expired;
+  const signInAgain = async () => {
+    await signIn(window.location.pathname);
+    // The first answer shows that it worked.
+    await queries.refetchQueries({ type: 'active' });
+  };
   const again = (
-    <Button size="small" onClick={() => signIn(window.location.pathname)}>
+    <Button size="small" onClick={signInAgain}>
       {action}
     </Button>
   );

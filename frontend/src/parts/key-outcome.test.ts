@@ -1,6 +1,7 @@
 import { KeyfoldError } from '@keyfold/client';
 import { expect, test } from 'vitest';
 import { gemini } from '@/test/render';
+import { texts } from '@/texts';
 import { outcomeOfError, outcomeOfSaved, outcomeOfVerdict } from './key-outcome';
 
 const verdict = (status: string, detail = 'Because.') =>
@@ -26,12 +27,17 @@ test('a verdict of a later server promises nothing', () => {
 });
 
 test('what the server says of an error is always shown', () => {
-  const codes = ['key_rejected', 'invalid_key_format', 'rate_limited', 'conflict', 'unauthenticated'];
+  const codes = ['key_rejected', 'invalid_key_format', 'rate_limited', 'conflict'];
   for (const code of [...codes, 'database_unavailable', 'a_code_of_tomorrow']) {
     expect(outcomeOfError(new KeyfoldError(code, 'What happened and what to do.'), gemini).lines[0]).toBe(
       'What happened and what to do.',
     );
   }
+});
+
+test('a session that ended is told in words for people, not in the server’s for programs', () => {
+  const [words] = outcomeOfError(new KeyfoldError('unauthenticated', 'Send a bearer token.'), gemini).lines;
+  expect(words).toBe(texts.common.expired.text);
 });
 
 test('an error that has nothing to do with the key does not blame it', () => {

@@ -1,6 +1,7 @@
 //! Asks before something is done that cannot be undone.
 
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::fs::OpenOptions;
+use std::io::{self, BufRead, BufReader, IsTerminal, Write};
 
 use clap::error::ErrorKind;
 
@@ -22,11 +23,20 @@ pub(super) fn confirm(yes: bool, question: &str) -> Result<(), Failure> {
     write!(io::stderr(), "{question} This cannot be undone. [y/N] ")?;
     let mut answer = String::new();
     stdin.lock().read_line(&mut answer)?;
-    if ["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str()) {
-        Ok(())
-    } else {
-        Err(Failure::new("nothing was done"))
-    }
+    if is_yes(&answer) { Ok(()) } else { Err(Failure::new("nothing was done")) }
+}
+
+/// Asks at the terminal of this session, wherever standard input comes from; `None` if there is none.
+pub(super) fn ask_at_terminal(question: &str) -> Option<bool> {
+    let terminal = OpenOptions::new().read(true).write(true).open("/dev/tty").ok()?;
+    write!(&terminal, "{question} [y/N] ").ok()?;
+    let mut answer = String::new();
+    BufReader::new(&terminal).read_line(&mut answer).ok()?;
+    Some(is_yes(&answer))
+}
+
+fn is_yes(answer: &str) -> bool {
+    ["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str())
 }
 
 /// A line on a terminal that says how far it is.

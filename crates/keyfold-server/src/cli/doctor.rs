@@ -1,7 +1,7 @@
 //! `keyfold doctor`: every check by name, in the words of the troubleshooting guide, with what to do.
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::keys::{for_the_shell, parse_user, set_command, user_option};
-use super::{Failure, Start, log_for_command, print, small_runtime};
+use super::{Failure, Start, log_for_command, print, scan, small_runtime};
 use crate::config::ServerConfig;
 
 // The words of docs/troubleshooting.md.
@@ -33,6 +33,7 @@ const NOT_SAVING: &str = "Keys not saving to .env";
 const SETTINGS: &str = "Settings";
 const DATABASE: &str = "Database";
 const DATABASE_AND_KEY: &str = "Database and master key";
+const PLAIN_TEXT: &str = "Keys in plain text";
 const ISSUER: &str = "Token issuer";
 const CLOCK: &str = "Clock";
 
@@ -46,6 +47,10 @@ pub(super) struct Arguments {
     /// In production: look at the keys of this user, too
     #[arg(long, value_name = "ID")]
     user: Option<String>,
+    /// Look through this folder instead: for lines that read providers' keys from the environment, `.env` files that
+    /// git tracks or others can read, and keys that stand in files. Ends with 1 if there are such files or keys
+    #[arg(long, value_name = "DIR", conflicts_with = "user")]
+    scan: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -81,6 +86,9 @@ impl Report {
 
 pub(super) fn doctor(start: Start, arguments: &Arguments) -> Result<(), Failure> {
     log_for_command(&start);
+    if let Some(dir) = &arguments.scan {
+        return scan::scan(start, dir, arguments.json);
+    }
     let user = arguments.user.as_deref().map(parse_user).transpose()?;
     let mut report = Report::default();
     small_runtime()?.block_on(examine(start.environment, &start.dir, user.as_ref(), &mut report));
@@ -260,10 +268,7 @@ fn unused_env_files(settings: &Settings, mode_origin: Origin, report: &mut Repor
 fn unused_variables(settings: &Settings, process: &Environment, report: &mut Report) {
     let providers = settings.registry.iter();
     let mut names: Vec<&str> = providers
-        .flat_map(|provider| {
-            let names = std::iter::once(&provider.variable).chain(&provider.also_exported_as);
-            names.chain(&provider.frontend_variable)
-        })
+        .flat_map(|provider| provider.variables())
         .map(String::as_str)
         .filter(|name| process.get(name).is_some())
         .collect();
@@ -296,6 +301,7 @@ async fn database(settings: &Settings, process: &Environment, user: Option<&User
         };
     let place = &settings.database;
     report.add(DATABASE_AND_KEY, Outcome::Ok, format!("{place} opens with the given master key"));
+    plain_text(&keyfold, report).await;
     match (settings.mode, user) {
         (Mode::Local, user) => local_keys(&keyfold, settings, user, report).await,
         (Mode::Production, Some(user)) => keys_of(&keyfold, settings, user, report).await,
@@ -306,6 +312,28 @@ async fn database(settings: &Settings, process: &Environment, user: Option<&User
         ),
     }
     keyfold.close().await;
+}
+
+/// A database that was another program's.
+async fn plain_text(keyfold: &Keyfold, report: &mut Report) {
+    let plain_text = match keyfold.migration().plain_text().await {
+        Ok(plain_text) => plain_text,
+        Err(error) => return report.add(PLAIN_TEXT, Outcome::Failed, error.to_string()),
+    };
+    let (keys, aside) = (plain_text.keys, plain_text.set_aside);
+    if plain_text.counts {
+        report.add(
+            PLAIN_TEXT,
+            Outcome::Warning,
+            format!("{keys} keys lie in the database as plain text, and count, for another program's sake ({aside} more are set aside, because newer ones count); when it is stopped, run `keyfold migrate encrypt`"),
+        );
+    } else if keys > 0 {
+        report.add(
+            PLAIN_TEXT,
+            Outcome::Failed,
+            format!("{keys} keys in the database are plain text, which does not count there: another program writes them; stop it, and have those keys entered anew"),
+        );
+    }
 }
 
 /// What the server says of itself; whether it makes sense to open the database there. Nothing is changed: the
@@ -413,6 +441,15 @@ fn schema(facts: &PostgresFacts, report: &mut Report) -> bool {
             DATABASE,
             Outcome::Failed,
             format!("the tables have version {found}, and this Keyfold knows versions up to {known}; run a newer one"),
+        ),
+        Schema::PlainText { in_the_way } if in_the_way.is_empty() => made_at_start(
+            "another program's keys lie there as plain text; Keyfold takes its tables over and leaves the keys readable for both, until `keyfold migrate encrypt`".into(),
+            report,
+        ),
+        Schema::PlainText { in_the_way } => report.add(
+            DATABASE,
+            Outcome::Failed,
+            format!("another program's tables with keys cannot be taken over as they are: {in_the_way}; put that right, or give Keyfold a database of its own with DATABASE_URL"),
         ),
         Schema::Foreign(table) => report.add(
             DATABASE,

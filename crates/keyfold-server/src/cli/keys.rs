@@ -277,7 +277,7 @@ pub(super) fn user_option(mode: Mode, user: &UserId) -> String {
 
 /// A word of a command, quoted if a shell would take it for something else.
 pub(super) fn for_the_shell(word: &str) -> String {
-    let plain = |each: char| each.is_ascii_alphanumeric() || "_-.@:".contains(each);
+    let plain = |each: char| each.is_ascii_alphanumeric() || "_-.@:/".contains(each);
     if word.chars().all(plain) && !word.starts_with('-') {
         return word.to_owned();
     }

@@ -5,10 +5,13 @@ mod confirm;
 mod doctor;
 mod keys;
 mod master_key;
+mod migrate;
+mod promote;
 mod ready;
 mod reconcile;
 mod revoke;
 mod run;
+mod scan;
 mod serve;
 mod token;
 mod users;
@@ -64,10 +67,19 @@ enum Command {
     /// `--`: `keyfold run --user ID -- env DATABASE_URL=… COMMAND`.
     #[command(verbatim_doc_comment)]
     Run(run::Arguments),
+    /// Send a developer's local keys to their own account in production
+    ///
+    /// The keys are those that local mode uses here; they stay. Each is checked over there before it is saved, and
+    /// nothing of it is printed. The address is shown and confirmed first, unless `--yes` is given. Keys of yours that
+    /// are there already stay unless `--replace` is given. Stopped halfway, it is simply started again. Ends with 1 if
+    /// a key was not sent.
+    Promote(promote::Arguments),
     /// List, suspend, resume or delete users
     Users(users::Arguments),
     /// Make and look after the master key
     MasterKey(master_key::Arguments),
+    /// Bring keys in from elsewhere, or take them out again
+    Migrate(migrate::Arguments),
     /// Make, list or revoke tokens for other backend services
     Token(token::Arguments),
     /// Read, check or export the audit log
@@ -81,13 +93,16 @@ pub(crate) struct Failure(String);
 
 impl<E: Display + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
-        let text = error.to_string();
-        // Who works at the command line is the operator, and has no log to find the cause in.
-        let cause = (&error as &dyn Any).downcast_ref::<keyfold::Error>().map(keyfold::Error::cause);
-        Self(match cause {
-            Some(cause) if cause != text => format!("{text}\nThe cause: {cause}"),
-            _ => text,
-        })
+        let known = (&error as &dyn Any).downcast_ref::<keyfold::Error>();
+        Self(known.map_or_else(|| error.to_string(), in_full))
+    }
+}
+
+/// An error with its cause: who works at the command line is the operator, and has no log to find it in.
+pub(crate) fn in_full(error: &keyfold::Error) -> String {
+    match (error.to_string(), error.cause()) {
+        (text, cause) if cause != text => format!("{text}\nThe cause: {cause}"),
+        (text, _) => text,
     }
 }
 
@@ -116,7 +131,9 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::run(start, &arguments),
         Command::Users(arguments) => users::users(start, &arguments),
         Command::MasterKey(arguments) => master_key::master_key(start, &arguments),
+        Command::Migrate(arguments) => migrate::migrate(start, arguments),
         Command::Token(arguments) => token::token(start, arguments),
+        Command::Promote(arguments) => promote::promote(start, &arguments),
         Command::Audit(arguments) => audit::audit(start, &arguments),
         Command::Openapi => print(&router::description().to_pretty_json()?),
     });

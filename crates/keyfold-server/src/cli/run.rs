@@ -7,7 +7,6 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use clap::error::ErrorKind;
-use keyfold::provider::Provider;
 use keyfold::settings::{Kind, SETTINGS, Sources};
 use keyfold::user::UserId;
 use keyfold::{Error, Keyfold};
@@ -83,7 +82,7 @@ async fn prepare(keyfold: &Keyfold, user: &UserId, command: &mut Command) -> Res
     })?;
     // All are taken away before any is set: two providers may share a name.
     for provider in keyfold.registry().iter() {
-        for variable in variables(provider) {
+        for variable in provider.variables() {
             command.env_remove(variable);
         }
     }
@@ -92,7 +91,7 @@ async fn prepare(keyfold: &Keyfold, user: &UserId, command: &mut Command) -> Res
         match keys.open(provider) {
             Ok(key) => {
                 found += 1;
-                for variable in variables(provider) {
+                for variable in provider.variables() {
                     command.env(variable, Zeroizing::new(key.expose().to_owned()).as_str());
                 }
             }
@@ -109,10 +108,4 @@ async fn prepare(keyfold: &Keyfold, user: &UserId, command: &mut Command) -> Res
         )?;
     }
     Ok(())
-}
-
-/// All names under which programs look for this provider's key.
-fn variables(provider: &Provider) -> impl Iterator<Item = &String> {
-    let names = std::iter::once(&provider.variable).chain(&provider.also_exported_as);
-    names.chain(&provider.frontend_variable)
 }

@@ -109,7 +109,7 @@ fn answering(body: &str) -> String {
     address
 }
 
-fn git(folder: &Folder, arguments: &[&str]) {
+pub(crate) fn git(folder: &Folder, arguments: &[&str]) {
     let mut command = Command::new("git");
     command
         .args(arguments)

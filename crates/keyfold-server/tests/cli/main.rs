@@ -12,11 +12,15 @@ mod keys;
 #[cfg(feature = "kms")]
 mod kms;
 mod master_key;
+mod migrate;
+mod migrate_env;
 mod production;
 mod production_serve;
+mod promote;
 mod providers_file;
 mod redis;
 mod run;
+mod scan;
 mod serve;
 mod settings;
 mod sign_in;

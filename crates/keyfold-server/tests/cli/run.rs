@@ -83,6 +83,17 @@ fn the_exit_status_is_the_commands() {
     }
 }
 
+#[test]
+fn a_shell_sees_a_signal_as_128_and_its_number() {
+    let folder = Folder::new();
+    let through = ["sh", "-c", "\"$@\"; echo \"status $?\"", "sh"];
+    for (signal, status) in [("TERM", 143), ("INT", 130), ("KILL", 137)] {
+        let command = ["run", "--", "sh", "-c", &format!("trap - {signal}; kill -{signal} $$; exit 5")];
+        let done = folder.keyfold_through(&through, &command).run();
+        assert!(done.ok().ends_with(&format!("status {status}\n")), "{done:?}");
+    }
+}
+
 /// Whether this process, and so its children, ignores the signal of this number.
 fn is_ignored(number: i32) -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap();

@@ -17,6 +17,7 @@ mod audit;
 mod client;
 mod local;
 mod master_key;
+mod migration;
 mod production;
 mod random;
 mod servers;

@@ -106,7 +106,7 @@ async fn the_page_may_talk_to_the_issuer_which_leads_back_in_a_frame_of_it() {
         return;
     }
     let issuer = production.issuer.url();
-    let origin = url::Url::parse(&issuer).unwrap().origin().ascii_serialization();
+    let origin = url::Url::parse(issuer).unwrap().origin().ascii_serialization();
     assert!(policy(&page).contains("connect-src 'self' ") && policy(&page).contains(&origin));
     assert!(policy(&page).contains(&format!("frame-src 'self' {origin};")), "{}", policy(&page));
     assert!(policy(&page).contains("frame-ancestors 'none'"));

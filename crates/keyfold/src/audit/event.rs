@@ -29,6 +29,14 @@ pub enum Action {
     KeyReleased,
     /// A key was asked for and not given.
     KeyRefused,
+    /// A key that another program had stored in plain text was sealed where it lay.
+    KeyEncrypted,
+    /// A key was turned to plain text where it lay, for leaving Keyfold.
+    KeyDecrypted,
+    /// The last key in plain text was sealed: from now on none counts.
+    KeysEncrypted,
+    /// All keys are to be plain text, which counts from now on.
+    KeysDecrypted,
     /// A service token was made.
     TokenCreated,
     /// A service token was revoked.
@@ -134,6 +142,10 @@ words!(Action {
     KeyEnded = "key.ended",
     KeyReleased = "key.released",
     KeyRefused = "key.refused",
+    KeyEncrypted = "key.encrypted",
+    KeyDecrypted = "key.decrypted",
+    KeysEncrypted = "keys.encrypted",
+    KeysDecrypted = "keys.decrypted",
     TokenCreated = "token.created",
     TokenRevoked = "token.revoked",
     MasterKeyRotated = "master_key.rotated",

@@ -86,7 +86,8 @@ impl EnvFile {
         self.text.as_bytes()
     }
 
-    fn definitions(&self) -> impl DoubleEndedIterator<Item = Variable<'_>> {
+    /// All definitions in the order of the file: of a variable, the last one counts.
+    pub fn definitions(&self) -> impl DoubleEndedIterator<Item = Variable<'_>> {
         self.statements.iter().filter_map(|statement| {
             let binding = statement.binding.as_ref()?;
             Some(Variable {

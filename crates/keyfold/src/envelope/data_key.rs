@@ -36,6 +36,11 @@ impl DataKey {
         Self::from_content(&content)
     }
 
+    /// The key that seals what belongs to no user: a secret of the whole database.
+    pub(crate) fn of_root_key(key: &[u8; KEY_LEN]) -> Result<Self, EnvelopeError> {
+        SealingKey::new(KeyId(*b"kept key"), key).map(Self)
+    }
+
     fn from_content(content: &[u8]) -> Result<Self, EnvelopeError> {
         let (id, key) = content.split_first_chunk::<ID_LEN>().ok_or(EnvelopeError::Malformed)?;
         let key: &[u8; KEY_LEN] = key.try_into().map_err(|_| EnvelopeError::Malformed)?;

@@ -65,6 +65,8 @@ pub(crate) enum Purpose<'a> {
     DataKey { user: &'a UserId },
     /// A provider key, under the user's data key.
     ApiKey { user: &'a UserId, provider: &'a ProviderId, version: i64 },
+    /// A provider key that no user can be given, by the id of its row, under a key of the whole database.
+    KeptKey { row: i64 },
     /// What a step of onboarding was told, under the user's data key.
     StepData { user: &'a UserId, preset: &'a str, step: i64 },
 }
@@ -101,6 +103,11 @@ impl Purpose<'_> {
                 field(user.as_str().as_bytes());
                 field(provider.as_str().as_bytes());
                 field(&version.to_be_bytes());
+            }
+            Self::KeptKey { row } => {
+                field(b"kept-key");
+                field(&key_id.0);
+                field(&row.to_be_bytes());
             }
             Self::StepData { user, preset, step } => {
                 field(b"step-data");

@@ -35,6 +35,9 @@ pub enum EnvelopeError {
     /// The text begins like a sealed form of a version that this program does not know.
     #[error("the stored value has a format version that this Keyfold does not know")]
     UnknownFormat,
+    /// There is nothing in it: another program left it empty.
+    #[error("the stored value is empty")]
+    Empty,
     /// The rest is no base64url or too short.
     #[error("the stored value is damaged")]
     Malformed,

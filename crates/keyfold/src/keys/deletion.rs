@@ -66,9 +66,23 @@ impl Keys {
     ) -> Result<Session, Error> {
         self.take_turn(transaction, user, self.clock.now()).await?;
         let session = storage::sessions::find(transaction, user).await?;
-        let session = session.ok_or_else(|| Error::Internal("a user's session vanished".into()))?;
+        let mut session = session.ok_or_else(|| Error::Internal("a user's session vanished".into()))?;
+        if session.data_key.is_empty() {
+            self.give_data_key(transaction, user).await?;
+            let given = storage::sessions::find(transaction, user).await?;
+            session = given.ok_or_else(|| Error::Internal("a user's session vanished".into()))?;
+        }
         self.admit_to(&session, asked_by)?;
         Ok(session)
+    }
+
+    /// Gives a session that another program made its data key. One of a user who was deleted is as the deletion left
+    /// them.
+    pub(crate) async fn give_data_key(&self, transaction: &Transaction, user: &UserId) -> Result<(), Error> {
+        let (_, wrapped) = DataKey::generate(&self.ring, &*self.random, user)?;
+        storage::sessions::give_data_key(transaction, user, &wrapped.to_string()).await?;
+        storage::deletions::take_over(transaction, user).await?;
+        Ok(())
     }
 
     /// Refuses whoever may not look at this session or change it.
@@ -112,7 +126,11 @@ impl Keys {
             let refused_until = refused_until(&deletion, now);
             storage::deletions::bury(&transaction, user, now, refused_until).await?;
         }
-        let removed = storage::deletions::remove_all(&transaction, user).await?;
+        let removed = if storage::deletions::others_refer_to_sessions(&transaction).await? {
+            storage::deletions::remove_all_but_row(&transaction, user).await?
+        } else {
+            storage::deletions::remove_all(&transaction, user).await?
+        };
         if removed.sessions != 1 {
             return Err(Error::Internal(format!("a deletion met {} sessions", removed.sessions)));
         }

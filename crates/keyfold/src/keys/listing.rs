@@ -1,13 +1,15 @@
 //! A user's keys as the user may see them: never the key itself.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::environment::{EnvFiles, Found, Place};
 use super::{Identity, KEPT_FOR, KeyStatus, ReadFrom, StoredKey, UserApiKeys};
 use crate::dotenv::EnvFile;
+use crate::envelope::EnvelopeError;
 use crate::error::Error;
 use crate::provider::{Provider, ProviderId};
 use crate::secret::ApiKey;
@@ -63,7 +65,55 @@ pub struct KeyRecord {
     pub files: Vec<PathBuf>,
 }
 
+/// A key beside the one that a user has saved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Comparison {
+    /// The user has none.
+    None,
+    /// It is the same.
+    Same,
+    /// It is another one, of which this may be shown.
+    Another(String),
+    /// What is there is no key, or does not open.
+    Unreadable,
+}
+
 impl UserApiKeys {
+    /// Compares a key with the one that stands where saving would put it. Nobody gets to see either.
+    pub fn compare(&self, provider: &Arc<Provider>, key: &ApiKey) -> Result<Comparison, Error> {
+        let saved = match &self.keys.read_from {
+            ReadFrom::Database => match self.stored.find(&provider.id) {
+                None => return Ok(Comparison::None),
+                Some(stored) => match self.stored.open(&self.user, &provider.id, stored) {
+                    Ok(saved) => saved,
+                    // Nothing is wrong with that key: it is not to be replaced for a missing master key.
+                    Err(why) if self.stored.not_given.is_some() => {
+                        return Err(self.stored.unopened(provider, &why));
+                    }
+                    Err(_) => return Ok(Comparison::Unreadable),
+                },
+            },
+            ReadFrom::Environment(files) => {
+                match files.find_in_file(provider, &EnvFile::read(files.backend())?) {
+                    Found::Nothing => return Ok(Comparison::None),
+                    Found::Unusable { .. } => return Ok(Comparison::Unreadable),
+                    Found::Key { key, .. } => key,
+                }
+            }
+        };
+        Ok(if saved.is_same_as(key) { Comparison::Same } else { Comparison::Another(saved.masked()) })
+    }
+
+    /// Whether `path` is a `.env` file of local mode, where saved keys stand.
+    pub fn are_kept_in(&self, path: &Path) -> bool {
+        let ReadFrom::Environment(files) = &self.keys.read_from else { return false };
+        let same = |own: &Path| match (std::fs::canonicalize(own), std::fs::canonicalize(path)) {
+            (Ok(own), Ok(path)) => own == path,
+            _ => false,
+        };
+        same(files.backend()) || files.frontend().is_some_and(same)
+    }
+
     /// The user's keys, ordered by provider.
     pub fn list(&self) -> Result<Vec<KeyRecord>, Error> {
         match &self.keys.read_from {
@@ -114,6 +164,7 @@ impl UserApiKeys {
         let opened = self.stored.open(&self.user, &provider, stored);
         Some(match &opened {
             Ok(key) => self.record_of(&provider, key, stored, KeySource::Database),
+            Err(EnvelopeError::Empty) => return None,
             // Nothing is wrong with the key: nobody is to enter it again.
             Err(_) if self.stored.not_given.is_some() => KeyRecord {
                 masked: "****".into(),

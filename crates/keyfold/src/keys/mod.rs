@@ -8,6 +8,7 @@ mod deletion;
 mod environment;
 mod journal;
 mod listing;
+mod plain;
 mod saving;
 mod status;
 
@@ -24,7 +25,7 @@ pub use cache::CacheState;
 use cache::UserCache;
 pub(crate) use deletion::{Deletion, REFUSED_FOR};
 pub(crate) use environment::{EnvFiles, set_frontend_variable};
-pub use listing::{KeyRecord, KeySource};
+pub use listing::{Comparison, KeyRecord, KeySource};
 pub use saving::{CheckedKey, KEPT_FOR, Saved, Warning};
 pub use status::KeyStatus;
 
@@ -37,9 +38,10 @@ use crate::figures::{Call, CallKind, CallOutcome, Figures, Opening};
 use crate::provider::http::HttpClient;
 use crate::provider::{Provider, ProviderId, Registry, Verdict, check};
 use crate::requester::{Actor, Requester};
-use crate::secret::ApiKey;
+use crate::secret::{ApiKey, MalformedKey};
 use crate::storage::deletions::Tombstone;
 use crate::storage::keys::KeyVersion;
+use crate::storage::plain_keys::is_plain;
 use crate::storage::{self, Connection, Database, root_secrets};
 use crate::usage::Usage;
 use crate::user::UserId;
@@ -145,6 +147,8 @@ struct Stored {
     is_suspended: bool,
     /// The user was deleted once: tokens that were issued up to then are refused.
     valid_from: Option<Timestamp>,
+    /// The mark of an adopted database stands: keys in plain text count.
+    plain_counts: bool,
     keys: Vec<StoredKey>,
 }
 
@@ -267,7 +271,14 @@ impl Keys {
 
     async fn read(&self, user: &UserId) -> Result<Stored, Error> {
         if let Some(rows) = storage::keys::load(&self.database, user).await? {
-            return Stored::read(self, &self.database, user, rows).await;
+            let is_anothers = rows.data_key.is_none();
+            let mut stored = Stored::read(self, &self.database, user, rows).await?;
+            if is_anothers && let Some(tombstone) = storage::deletions::find(&self.database, user).await? {
+                // Another program brought the row of a deleted user back.
+                stored.valid_from = Some(tombstone.refused_until);
+                stored.is_suspended |= tombstone.suspended_at.is_some();
+            }
+            return Ok(stored);
         }
         // Who has no row was never here, or was deleted.
         let tombstone = storage::deletions::find(&self.database, user).await?;
@@ -356,18 +367,23 @@ impl Stored {
         user: &UserId,
         rows: storage::keys::UserKeyRows,
     ) -> Result<Self, Error> {
-        let data_key = rows.data_key.parse().and_then(|wrapped| DataKey::unwrap(&keys.ring, user, &wrapped));
+        let unwrap =
+            |wrapped: &str| wrapped.parse().and_then(|wrapped| DataKey::unwrap(&keys.ring, user, &wrapped));
+        let data_key = rows.data_key.as_deref().map(unwrap);
+        let plain_counts = rows.keys.iter().any(|row| is_plain(&row.key))
+            && keys.is_mark_of_plain_keys(rows.plain_mark.as_deref());
         let mut not_given = None;
-        if let Err(EnvelopeError::UnknownKey(id)) = &data_key {
+        if let Some(Err(EnvelopeError::UnknownKey(id))) = &data_key {
             // Any id can be written into a damaged row; a master key that was used here left a check value.
             let check = root_secrets::find(connection, &root_secrets::master_key_check(id)).await?;
             not_given = check.is_some().then_some(*id);
         }
         Ok(Self {
-            data_key: Some(data_key),
+            data_key,
             not_given,
             is_suspended: rows.suspended_at.is_some(),
             valid_from: rows.valid_from,
+            plain_counts,
             keys: rows.keys.into_iter().map(StoredKey::read).collect(),
         })
     }
@@ -379,6 +395,7 @@ impl Stored {
             not_given: None,
             is_suspended: tombstone.suspended_at.is_some(),
             valid_from: Some(tombstone.refused_until),
+            plain_counts: false,
             keys: vec![],
         }
     }
@@ -399,6 +416,9 @@ impl Stored {
         stored: &StoredKey,
     ) -> Result<ApiKey, EnvelopeError> {
         let purpose = Purpose::ApiKey { user, provider, version: stored.row.version };
+        if self.plain_counts && stored.is_plain() {
+            return ApiKey::parse(&stored.row.key).map_err(no_key_in_it);
+        }
         let data_key = match &self.data_key {
             Some(Ok(data_key)) => data_key,
             Some(Err(EnvelopeError::UnknownKey(id))) => return Err(EnvelopeError::UnknownKey(*id)),
@@ -409,7 +429,13 @@ impl Stored {
             EnvelopeError::UnknownFormat => EnvelopeError::UnknownFormat,
             _ => EnvelopeError::Malformed,
         })?;
-        ApiKey::from_opened(data_key.open(&purpose, sealed)?).map_err(|_| EnvelopeError::Malformed)
+        ApiKey::from_opened(data_key.open(&purpose, sealed)?).map_err(no_key_in_it)
+    }
+
+    /// Whether the row for this provider has no key in it.
+    fn has_nothing(&self, user: &UserId, provider: &ProviderId) -> bool {
+        let stored = self.find(provider);
+        stored.is_some_and(|stored| matches!(self.open(user, provider, stored), Err(EnvelopeError::Empty)))
     }
 
     /// What is told of something that did not open: that it is to be entered again, unless only a master key is missing.
@@ -435,6 +461,10 @@ impl StoredKey {
             noted_at: AtomicI64::new(0),
             fingerprint: OnceLock::new(),
         }
+    }
+
+    fn is_plain(&self) -> bool {
+        is_plain(&self.row.key)
     }
 
     /// Remembers the use, and says whether it is to be written down: not more than once a minute.
@@ -466,6 +496,18 @@ impl UserApiKeys {
     /// is stored does not open for this user.
     pub fn get(&self, provider: &str) -> Result<OpenedKey, Error> {
         self.open(&self.keys.provider(provider)?)
+    }
+
+    /// Whether there is a key for the provider with this id, one that does not open too. Opens none.
+    ///
+    /// # Errors
+    /// [`Error::UnknownProvider`].
+    pub fn holds(&self, provider: &str) -> Result<bool, Error> {
+        let provider = self.keys.provider(provider)?;
+        match &self.keys.read_from {
+            ReadFrom::Database => Ok(self.stored.find(&provider.id).is_some()),
+            ReadFrom::Environment(files) => Ok(!matches!(files.find(&provider)?, Found::Nothing)),
+        }
     }
 
     /// Opens this user's key for `provider`. That it was handed out is recorded before this returns.
@@ -651,10 +693,11 @@ impl UserApiKeys {
                 let Some(stored) = self.stored.find(&provider.id) else {
                     return Err(self.no_key(provider));
                 };
-                let key = self
-                    .stored
-                    .open(&self.user, &provider.id, stored)
-                    .map_err(|error| self.stored.unopened(provider, &error))?;
+                let key =
+                    self.stored.open(&self.user, &provider.id, stored).map_err(|error| match error {
+                        EnvelopeError::Empty => self.no_key(provider),
+                        error => self.stored.unopened(provider, &error),
+                    })?;
                 Ok((key, Identity::Version(stored.row.identity()), KeyStatus::parse(&stored.row.status)))
             }
             ReadFrom::Environment(files) => match files.find(provider)? {
@@ -764,6 +807,14 @@ fn count_check(call: Call, verdict: &Verdict) {
         Verdict::Rejected => CallOutcome::KeyRejected,
         Verdict::Unknown(_) => CallOutcome::Unusable,
     });
+}
+
+/// Another program may keep a row without a key, or with something that is none.
+fn no_key_in_it(why: MalformedKey) -> EnvelopeError {
+    match why {
+        MalformedKey::Empty => EnvelopeError::Empty,
+        _ => EnvelopeError::Malformed,
+    }
 }
 
 fn unreadable(provider: &Provider, why: &str) -> Error {

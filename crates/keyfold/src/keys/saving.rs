@@ -183,6 +183,38 @@ impl UserApiKeys {
 }
 
 impl Keys {
+    /// The user's rows; other changes of this user wait from here on. A user who was never here gets a session
+    /// with a data key, and one whose data key is damaged a new one: the keys under the old one cannot be read
+    /// any more, but can be entered again.
+    pub(super) async fn rows_to_change(
+        &self,
+        transaction: &Transaction,
+        user: &UserId,
+        now: Timestamp,
+    ) -> Result<Stored, Error> {
+        self.take_turn(transaction, user, now).await?;
+        let mut rows = load(transaction, user).await?;
+        if rows.data_key.is_none() {
+            self.give_data_key(transaction, user).await?;
+            rows = load(transaction, user).await?;
+        }
+        let damaged = rows.data_key.clone().unwrap_or_default();
+        let stored = Stored::read(self, transaction, user, rows).await?;
+        // A master key that is not given is the operator's to put right: nothing is lost yet.
+        let is_damaged = matches!(
+            stored.data_key,
+            Some(Err(EnvelopeError::NotSealed | EnvelopeError::Malformed | EnvelopeError::DoesNotOpen))
+        );
+        if !is_damaged {
+            return Ok(stored);
+        }
+        tracing::error!("a user's data key is damaged; it is put aside, and a new one takes its place");
+        storage::sessions::keep_damaged_data_key(transaction, user).await?;
+        let (_, wrapped) = DataKey::generate(&self.ring, &*self.random, user)?;
+        storage::sessions::replace_data_key(transaction, user, &damaged, &wrapped.to_string()).await?;
+        Stored::read(self, transaction, user, load(transaction, user).await?).await
+    }
+
     /// Wipes every user's replaced keys whose time is over; what fails is done the next time.
     pub(crate) async fn wipe_expired_versions(&self) {
         let oldest = self.clock.now().saturating_sub(KEPT_FOR).unwrap_or(Timestamp::MIN);
@@ -321,9 +353,18 @@ impl Changing {
         let now = self.keys.clock.now();
         let transaction = self.keys.database.begin().await?;
         let oldest = now.saturating_sub(KEPT_FOR).unwrap_or(Timestamp::MIN);
-        let stored = self.user_rows(&transaction, now).await?;
+        let mut stored = self.keys.rows_to_change(&transaction, &self.user, now).await?;
         // Providers take their time to answer; an operator may have acted meanwhile.
         stored.admit(self.asked_by, &*self.keys.clock)?;
+        let mut events = vec![];
+        if stored.plain_counts && stored.find(&self.provider.id).is_some_and(super::StoredKey::is_plain) {
+            // What is kept of it to go back to is sealed.
+            events = self
+                .keys
+                .seal_in_turn(&transaction, &self.user, Some(&self.provider.id), &self.requester)
+                .await?;
+            stored = self.keys.rows_to_change(&transaction, &self.user, now).await?;
+        }
         if !stored.keys.is_empty() {
             storage::keys::wipe_expired_of(&transaction, &self.user, oldest).await?;
         }
@@ -382,8 +423,9 @@ impl Changing {
         if let Some(row) = &row {
             event.key_version = Some(row.version);
         }
+        events.push(event);
         let has_previous = row.is_some() && !is_new && self.has_previous(&transaction, now).await?;
-        let committed = self.keys.audit.commit(transaction, vec![event]).await;
+        let committed = self.keys.audit.commit(transaction, events).await;
         // Also when it failed: an answer that got lost may have been a yes.
         self.keys.forget(&self.user);
         if let Err(error) = committed {
@@ -402,7 +444,7 @@ impl Changing {
     ) -> Result<bool, Error> {
         // A process that lives holds the turn as long as its note is needed.
         let transaction = self.keys.database.begin().await?;
-        let stored = self.user_rows(&transaction, self.keys.clock.now()).await?;
+        let stored = self.keys.rows_to_change(&transaction, &self.user, self.keys.clock.now()).await?;
         let version = stored.find(&self.provider.id).map(|current| current.row.version);
         if version != self.seen || !note.exists() {
             return Ok(false);
@@ -413,36 +455,6 @@ impl Changing {
             (Some(_), _) => false,
             (None, _) => file.variable(&self.provider.variable).is_none(),
         })
-    }
-
-    /// The user's rows; other changes of this user wait from here on. A user who was never here gets a session
-    /// with a data key, and one whose data key is damaged a new one: the keys under the old one cannot be read
-    /// any more, but can be entered again.
-    async fn user_rows(&self, transaction: &Transaction, now: Timestamp) -> Result<Stored, Error> {
-        let user = &self.user;
-        self.keys.take_turn(transaction, user, now).await?;
-        let rows = self.load(transaction).await?;
-        let damaged = rows.data_key.clone();
-        let stored = Stored::read(&self.keys, transaction, user, rows).await?;
-        // A master key that is not given is the operator's to put right: nothing is lost yet.
-        let is_damaged = matches!(
-            stored.data_key,
-            Some(Err(EnvelopeError::NotSealed | EnvelopeError::Malformed | EnvelopeError::DoesNotOpen))
-        );
-        if !is_damaged {
-            return Ok(stored);
-        }
-        tracing::error!("a user's data key is damaged; it is put aside, and a new one takes its place");
-        storage::sessions::keep_damaged_data_key(transaction, user).await?;
-        let (_, wrapped) = DataKey::generate(&self.keys.ring, &*self.keys.random, user)?;
-        storage::sessions::replace_data_key(transaction, user, &damaged, &wrapped.to_string()).await?;
-        let rows = self.load(transaction).await?;
-        Stored::read(&self.keys, transaction, user, rows).await
-    }
-
-    async fn load(&self, transaction: &Transaction) -> Result<UserKeyRows, Error> {
-        let rows = storage::keys::load(transaction, &self.user).await?;
-        rows.ok_or_else(|| Error::Internal("a user's session vanished".into()))
     }
 
     /// A key that was entered by hand and is about to be replaced: it is kept like a saved one.
@@ -488,7 +500,7 @@ impl Changing {
             current = Some(row);
         }
         let row = self.row(stored, current.as_ref(), key, status, verified_at, now)?;
-        if let Some(current) = &current
+        if let Some(current) = current.as_ref().filter(|_| !stored.has_nothing(&self.user, &self.provider.id))
             && (!self.is_the_same(stored, current, key) || !self.has_previous(transaction, now).await?)
         {
             storage::keys::keep_current(transaction, &self.user, self.provider.id.as_str(), now).await?;
@@ -631,6 +643,11 @@ impl Changing {
             },
         }
     }
+}
+
+async fn load(transaction: &Transaction, user: &UserId) -> Result<UserKeyRows, Error> {
+    let rows = storage::keys::load(transaction, user).await?;
+    rows.ok_or_else(|| Error::Internal("a user's session vanished".into()))
 }
 
 fn file_warnings(files: &EnvFiles, provider: &Provider) -> Vec<Warning> {

@@ -7,7 +7,7 @@ use crate::envelope::{EnvelopeError, KeyId, MasterKey, MasterKeyRing, Sealed};
 use crate::error::Error;
 use crate::settings::{KmsKey, MasterKeySetting, Settings};
 use crate::state_dir::StateDir;
-use crate::storage::{Connection, Database, master_keys, root_secrets};
+use crate::storage::{Connection, Database, master_keys, plain_keys, root_secrets};
 
 /// The master keys, verified against the database: each that ever sealed something there left a check value.
 pub(crate) async fn open_ring(
@@ -50,6 +50,10 @@ pub(crate) async fn open_ring(
         root_secrets::take_turn(&transaction).await?;
         let checks = root_secrets::master_key_checks(&transaction).await?;
         verify(&ring, &transaction, &checks).await?;
+        if checks.is_empty() && plain_keys::is_pending(&transaction).await? {
+            let mark = ring.new_root_secret(random, plain_keys::MARK)?;
+            plain_keys::seal_mark(&transaction, &mark.to_string()).await?;
+        }
         let made = ring.check_value(random)?.to_string();
         root_secrets::insert_or_find(&transaction, &name, &made).await?;
         transaction.commit().await?;

@@ -1,6 +1,9 @@
 //! What keys look like. Providers change their formats, so a shape is a hint: only a text that can be nothing
 //! but another provider's key, an admin key or a placeholder is refused for its looks.
 
+use std::ops::Range;
+use std::sync::Arc;
+
 use serde::Deserialize;
 
 use super::{Provider, Registry};
@@ -88,6 +91,17 @@ impl RefusedShape {
 }
 
 impl Shape {
+    /// Where a key of this shape ends whose prefix ends at `start`.
+    fn end_in(&self, text: &str, start: usize) -> usize {
+        match self.characters {
+            Characters::Any => {
+                let end = end_of_run(text, start, |byte| is_word(byte) || b".~+/=".contains(&byte));
+                start + text[start..end].trim_end_matches('.').len()
+            }
+            _ => end_of_run(text, start, is_word),
+        }
+    }
+
     /// What is wrong with the shape itself, if anything.
     pub(super) fn mistake(&self) -> Option<&'static str> {
         if self.exactly.is_some() && self.at_least.is_some() {
@@ -166,6 +180,8 @@ pub fn appearance(registry: &Registry, provider: &Provider, key: &ApiKey) -> App
 
 /// So many letters and digits in a row, both of them, are no word: keys and tokens have such runs.
 const RANDOM_RUN: usize = 24;
+/// In what begins like a key, a shorter run tells.
+const SHORT_RUN: usize = 8;
 
 /// Whether `text`, found where no key belongs, has the form of some provider's keys, or of some key at all.
 pub fn looks_like_a_key(registry: &Registry, text: &str) -> bool {
@@ -182,6 +198,92 @@ fn is_random(run: &str) -> bool {
     run.len() >= RANDOM_RUN
         && run.bytes().any(|byte| byte.is_ascii_digit())
         && run.bytes().any(|byte| byte.is_ascii_alphabetic())
+}
+
+/// A key that was found in a longer text.
+pub(crate) struct Spotted {
+    pub(crate) place: Range<usize>,
+    /// Those whose keys look like this; none for a service token.
+    pub(crate) providers: Vec<Arc<Provider>>,
+}
+
+/// The keys that stand somewhere in a text: forms that only one provider's keys have, others of a known beginning and
+/// length, what must not be stored though its provider would take it, and service tokens. What only looks like one,
+/// such as a name made of words, or stands for one, is none.
+pub(crate) fn spot(registry: &Registry, text: &str) -> Vec<Spotted> {
+    let mut found: Vec<Spotted> = vec![];
+    let mut add = |place: Range<usize>, provider: Option<&Arc<Provider>>| {
+        if !looks_made_up_by_chance(&text[place.clone()]) {
+            return;
+        }
+        let same = found.iter_mut().find(|spotted| spotted.place == place);
+        match same {
+            Some(spotted) => {
+                let providers = &mut spotted.providers;
+                let other = provider.filter(|new| providers.iter().all(|known| known.id != new.id));
+                providers.extend(other.cloned());
+            }
+            None => found.push(Spotted { place, providers: provider.cloned().into_iter().collect() }),
+        }
+    };
+    for provider in registry.iter() {
+        let telling = |shape: &&Shape| {
+            shape.prefix.len() >= TELLING_PREFIX && (shape.only_here || shape.exactly.is_some())
+        };
+        for shape in provider.shapes.iter().filter(telling) {
+            for start in beginnings(text, &shape.prefix) {
+                let end = shape.end_in(text, start + shape.prefix.len());
+                let key = &text[start..end];
+                if shape.fits(key) && !is_placeholder(provider, key) {
+                    add(start..end, Some(provider));
+                }
+            }
+        }
+        for refused in &provider.refused {
+            for start in beginnings(text, &refused.prefix) {
+                let end = end_of_run(text, start, is_word);
+                if end - start >= refused.prefix.len() + RANDOM_RUN {
+                    add(start..end, Some(provider));
+                }
+            }
+        }
+    }
+    for start in beginnings(text, SERVICE_TOKEN_PREFIX) {
+        let end = end_of_run(text, start, is_word);
+        if end - start >= SERVICE_TOKEN_PREFIX.len() + RANDOM_RUN {
+            add(start..end, None);
+        }
+    }
+    found.sort_by_key(|spotted| (spotted.place.start, spotted.place.end));
+    found
+}
+
+/// Where the prefix begins a word.
+fn beginnings<'t>(text: &'t str, prefix: &'t str) -> impl Iterator<Item = usize> + 't {
+    let begins = |at: &usize| !text[..*at].bytes().next_back().is_some_and(is_word);
+    memchr::memmem::find_iter(text.as_bytes(), prefix.as_bytes()).filter(move |at| begins(at))
+}
+
+fn end_of_run(text: &str, start: usize, belongs: impl Fn(u8) -> bool) -> usize {
+    text.bytes().skip(start).position(|byte| !belongs(byte)).map_or(text.len(), |length| start + length)
+}
+
+fn is_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'
+}
+
+/// Letters and digits mixed within one run, and none of the words and rows that people write for a key.
+pub(crate) fn looks_made_up_by_chance(text: &str) -> bool {
+    const ROWS: [&str; 8] =
+        ["example", "sample", "dummy", "redacted", "placeholder", "1234567", "abcdefg", "xxxxxx"];
+    let lower = text.to_ascii_lowercase();
+    let is_mixed = |run: &str| {
+        run.len() >= SHORT_RUN
+            && run.bytes().any(|byte| byte.is_ascii_digit())
+            && run.bytes().any(|byte| byte.is_ascii_alphabetic())
+    };
+    !ROWS.iter().any(|row| lower.contains(row))
+        && text.split(|character: char| !character.is_ascii_alphanumeric()).any(is_mixed)
 }
 
 /// Whether a text has a form that only one provider's keys have, or service tokens.

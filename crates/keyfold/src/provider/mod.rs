@@ -10,6 +10,7 @@ pub mod document;
 pub mod generate;
 pub mod http;
 pub mod key_shape;
+pub mod other_keyfold;
 mod registry;
 mod registry_file;
 pub mod research;

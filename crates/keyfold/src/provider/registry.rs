@@ -191,6 +191,14 @@ pub struct Provider {
     pub generate: Option<Generate>,
 }
 
+impl Provider {
+    /// All names under which programs look for its key.
+    pub fn variables(&self) -> impl Iterator<Item = &String> {
+        let names = std::iter::once(&self.variable).chain(&self.also_exported_as);
+        names.chain(&self.frontend_variable)
+    }
+}
+
 /// The providers by id.
 #[derive(Debug, Clone)]
 pub struct Registry(BTreeMap<ProviderId, Arc<Provider>>);

@@ -185,7 +185,7 @@ impl Settings {
         let database = read_database(sources, &state_dir, problems);
         let master_key = read_master_key(sources, problems);
         let other_master_keys = read_other_master_keys(sources, problems);
-        let registry = read_registry(sources, problems);
+        let registry = Self::registry(sources, problems);
         let preset = read_preset(sources, problems);
         let daily_recheck = read_daily_recheck(sources, problems);
         let audit = AuditSettings::read(sources, problems);
@@ -211,6 +211,11 @@ impl Settings {
 }
 
 impl Settings {
+    /// The providers alone, for who needs neither database nor master key.
+    pub fn registry(sources: &Sources, problems: &mut Problems) -> Option<Registry> {
+        read_registry(sources, problems)
+    }
+
     /// The same for a command that ends soon: its output is its own, and in production it leaves nothing on the disk
     /// of the machine that it happens to run on.
     #[must_use]

@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 
 use super::Kind::{Integer, Text, Time};
-use super::{Connection, Row, Statement, StorageError, statement};
+use super::{Connection, Row, Statement, StorageError, Transaction, statement};
 use crate::user::UserId;
 
 /// What stands of a user who was deleted.
@@ -54,7 +54,8 @@ const REMOVE_VERSIONS: Statement = statement(
     &[Text],
 );
 const REMOVE_KEYS: Statement = statement(
-    "DELETE FROM api_keys WHERE session_id = (SELECT id FROM onboarding_sessions WHERE user_id = $1)",
+    "DELETE FROM api_keys WHERE session_id IN \
+     (SELECT id FROM onboarding_sessions WHERE user_id = $1 OR duplicate_of = $1)",
     &[Text],
 );
 const REMOVE_STEPS: Statement = statement(
@@ -68,6 +69,29 @@ const REMOVE_DAMAGED_DATA_KEY: Statement = statement(
     &[Text],
 );
 const REMOVE_SESSION: Statement = statement("DELETE FROM onboarding_sessions WHERE user_id = $1", &[Text]);
+/// What another program's tables refer to stays, as nobody's: no user has an id with a control character.
+const MAKE_SESSION_NOBODYS: Statement = statement(
+    "UPDATE onboarding_sessions SET user_id = $2 || 'deleted ' || CAST(id AS VARCHAR(20)), data_key = NULL, \
+     suspended_at = NULL, valid_from = NULL WHERE user_id = $1",
+    &[Text, Text],
+);
+const REMOVE_DUPLICATES: Statement =
+    statement("DELETE FROM onboarding_sessions WHERE duplicate_of = $1", &[Text]);
+const MAKE_DUPLICATES_NOBODYS: Statement =
+    statement("UPDATE onboarding_sessions SET duplicate_of = NULL WHERE duplicate_of = $1", &[Text]);
+/// Whether another program's tables refer to sessions.
+const POSTGRES_REFERRERS: Statement = statement(
+    "SELECT COUNT(*) FROM pg_constraint WHERE contype = 'f' AND confrelid = to_regclass('onboarding_sessions') \
+     AND conrelid NOT IN (to_regclass('api_keys'), to_regclass('api_key_versions'), to_regclass('onboarding_steps'), \
+     to_regclass('usage'))",
+    &[],
+);
+const SQLITE_REFERRERS: Statement = statement(
+    "SELECT COUNT(*) FROM sqlite_master m JOIN pragma_foreign_key_list(m.name) f \
+     WHERE m.type = 'table' AND lower(f.\"table\") = 'onboarding_sessions' \
+     AND m.name NOT IN ('api_keys', 'api_key_versions', 'onboarding_steps', 'usage')",
+    &[],
+);
 const REMEMBER_MESSAGE: Statement = statement(
     "INSERT INTO webhook_messages (id, received_at) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING",
     &[Text, Time],
@@ -75,7 +99,7 @@ const REMEMBER_MESSAGE: Statement = statement(
 const KNOWS_MESSAGE: Statement = statement("SELECT 1 FROM webhook_messages WHERE id = $1", &[Text]);
 const FORGET_MESSAGES: Statement = statement("DELETE FROM webhook_messages WHERE received_at < $1", &[Time]);
 const HOLDERS: Statement = statement(
-    "SELECT s.user_id FROM onboarding_sessions s WHERE s.user_id > $2 \
+    "SELECT s.user_id FROM onboarding_sessions s WHERE s.user_id > $2 AND s.duplicate_of IS NULL \
      AND (EXISTS (SELECT 1 FROM api_keys k WHERE k.session_id = s.id AND k.provider = $1) \
      OR EXISTS (SELECT 1 FROM api_key_versions v WHERE v.session_id = s.id AND v.provider = $1)) \
      ORDER BY s.user_id LIMIT $3",
@@ -95,7 +119,7 @@ const COUNT_HOLDERS: Statement = statement(
 );
 
 #[cfg(test)]
-pub(super) const ALL: [Statement; 15] = [
+pub(super) const ALL: [Statement; 18] = [
     FIND,
     TAKE_OVER,
     BURY,
@@ -105,6 +129,9 @@ pub(super) const ALL: [Statement; 15] = [
     REMOVE_STEPS,
     REMOVE_DAMAGED_DATA_KEY,
     REMOVE_SESSION,
+    MAKE_SESSION_NOBODYS,
+    REMOVE_DUPLICATES,
+    MAKE_DUPLICATES_NOBODYS,
     REMEMBER_MESSAGE,
     KNOWS_MESSAGE,
     FORGET_MESSAGES,
@@ -153,14 +180,46 @@ pub(crate) async fn remove_all(
     transaction: &impl Connection,
     user: &UserId,
 ) -> Result<Removed, StorageError> {
+    let removed = remove_beside_session(transaction, user).await?;
+    let remove = async |statement| transaction.execute(statement, vec![user.as_str().into()]).await;
+    remove(&REMOVE_DUPLICATES).await?;
+    Ok(Removed { sessions: remove(&REMOVE_SESSION).await?, ..removed })
+}
+
+/// The same where another program's tables may refer to the session: its row stays, and says of nobody that it was
+/// theirs.
+pub(crate) async fn remove_all_but_row(
+    transaction: &impl Connection,
+    user: &UserId,
+) -> Result<Removed, StorageError> {
+    let removed = remove_beside_session(transaction, user).await?;
+    transaction.execute(&MAKE_DUPLICATES_NOBODYS, vec![user.as_str().into()]).await?;
+    let sessions =
+        transaction.execute(&MAKE_SESSION_NOBODYS, vec![user.as_str().into(), "\u{1}".into()]).await?;
+    Ok(Removed { sessions, ..removed })
+}
+
+/// Whether another program's tables refer to sessions.
+pub(crate) async fn others_refer_to_sessions(transaction: &Transaction) -> Result<bool, StorageError> {
+    let statement = match transaction {
+        Transaction::Sqlite(_) => &SQLITE_REFERRERS,
+        Transaction::Postgres(_) => &POSTGRES_REFERRERS,
+    };
+    let rows = transaction.query(statement, vec![]).await?;
+    rows.first().map_or(Ok(false), |row| Ok(row.integer(0)? > 0))
+}
+
+async fn remove_beside_session(
+    transaction: &impl Connection,
+    user: &UserId,
+) -> Result<Removed, StorageError> {
     let remove = async |statement| transaction.execute(statement, vec![user.as_str().into()]).await;
     let versions = remove(&REMOVE_VERSIONS).await?;
     let keys = remove(&REMOVE_KEYS).await?;
     let steps = remove(&REMOVE_STEPS).await?;
     remove(&REMOVE_DAMAGED_DATA_KEY).await?;
     super::usage::remove(transaction, user).await?;
-    let sessions = remove(&REMOVE_SESSION).await?;
-    Ok(Removed { keys, versions, steps, sessions })
+    Ok(Removed { keys, versions, steps, sessions: 0 })
 }
 
 /// Remembers that a message was acted upon; false if it was before.

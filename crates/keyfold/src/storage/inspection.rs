@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::Kind::Text;
 use super::postgres::{MOST_CONNECTIONS, PostgresAddress};
-use super::{Connection, Database, Row, Statement, StorageError, migrations, statement};
+use super::{Connection, Database, Row, Statement, StorageError, adoption, migrations, statement};
 
 /// What a PostgreSQL server says of itself and of what Keyfold has there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +48,11 @@ pub enum Schema {
     Empty,
     /// A table of this name that Keyfold did not make.
     Foreign(String),
+    /// Both tables with keys, made by another program: the next start takes them over, unless this is in the way.
+    PlainText {
+        /// In words; empty if nothing is.
+        in_the_way: String,
+    },
     /// Made by an older Keyfold: the next start brings it up to date.
     Older {
         /// The version that it has.
@@ -123,12 +128,15 @@ pub(crate) async fn schema(database: &impl Connection) -> Result<Schema, Storage
         found = rows.first().map_or(Ok(0), |row| row.integer(0))?;
     }
     if found == 0 {
+        let mut there = vec![];
         for table in migrations::FIRST_TABLES {
-            if has_table(database, table).await? {
-                return Ok(Schema::Foreign(table.to_owned()));
-            }
+            there.extend(has_table(database, table).await?.then_some(table));
         }
-        return Ok(Schema::Empty);
+        return Ok(match there.as_slice() {
+            [] => Schema::Empty,
+            [table] => Schema::Foreign((*table).to_owned()),
+            _ => Schema::PlainText { in_the_way: adoption::look_at_postgres(database).await?.join("; ") },
+        });
     }
     let known = migrations::known();
     Ok(match found {

@@ -1,16 +1,19 @@
 //! `api_keys` and `api_key_versions`: each user's sealed keys, the current and the one before.
 
+use std::fmt;
+
 use jiff::Timestamp;
 
 use super::Kind::{Integer, Text, Time};
+use super::plain_keys::is_plain;
 use super::{Connection, Row, Statement, StorageError, Value, statement};
 use crate::user::UserId;
 
-/// A sealed key as it is stored.
-#[derive(Debug, Clone, PartialEq)]
+/// A key as it is stored.
+#[derive(Clone, PartialEq)]
 pub(crate) struct KeyRow {
     pub(crate) provider: String,
-    /// Sealed.
+    /// Sealed; in an adopted database perhaps plain text, or nothing.
     pub(crate) key: String,
     pub(crate) version: i64,
     pub(crate) status: String,
@@ -26,6 +29,14 @@ pub(crate) struct KeyRow {
 pub(crate) struct KeyVersion {
     pub(crate) version: i64,
     pub(crate) created_at: Timestamp,
+}
+
+impl fmt::Debug for KeyRow {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key = if is_plain(&self.key) { "plain text" } else { &self.key };
+        let KeyRow { provider, version, status, .. } = self;
+        write!(formatter, "KeyRow({provider}, {key}, version {version}, {status}, {:?})", self.updated_at)
+    }
 }
 
 impl KeyRow {
@@ -46,17 +57,22 @@ pub(crate) struct PreviousKeyRow {
 /// A user's data key and keys, in one look-up.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct UserKeyRows {
-    /// Wrapped.
-    pub(crate) data_key: String,
+    /// Wrapped; nothing if another program made the row.
+    pub(crate) data_key: Option<String>,
+    /// Of a database in which plain-text keys count.
+    pub(crate) plain_mark: Option<String>,
     pub(crate) suspended_at: Option<Timestamp>,
     /// Of a user who was deleted once: tokens that were issued up to then are refused.
     pub(crate) valid_from: Option<Timestamp>,
     pub(crate) keys: Vec<KeyRow>,
 }
 
-/// The one statement of a look-up: public for benchmarks.
-pub const LOOK_UP: &str = "SELECT s.data_key, k.provider, k.key, k.version, k.status, k.created_at, k.updated_at, k.last_used_at, \
-     k.last_verified_at, s.suspended_at, s.valid_from FROM onboarding_sessions s LEFT JOIN api_keys k \
+/// The one statement of a look-up: public for benchmarks. Rows that another program makes may lack a time.
+pub const LOOK_UP: &str = "SELECT s.data_key, k.provider, COALESCE(k.key, ''), k.version, k.status, \
+     COALESCE(k.created_at, '1970-01-01 00:00:00'), COALESCE(k.updated_at, k.created_at, '1970-01-01 00:00:00'), \
+     k.last_used_at, k.last_verified_at, s.suspended_at, s.valid_from, \
+     (SELECT r.sealed FROM root_secrets r WHERE r.name = 'plain_keys') \
+     FROM onboarding_sessions s LEFT JOIN api_keys k \
      ON k.session_id = s.id WHERE s.user_id = $1 ORDER BY k.provider";
 const LOAD: Statement = statement(LOOK_UP, &[Text]);
 const INSERT: Statement = statement(
@@ -90,8 +106,8 @@ const WITH_PREVIOUS: Statement = statement(
     &[Text, Time],
 );
 const REMOVE_CURRENT: Statement = statement(
-    "DELETE FROM api_keys WHERE provider = $2 \
-     AND session_id = (SELECT id FROM onboarding_sessions WHERE user_id = $1)",
+    "DELETE FROM api_keys WHERE (provider = $2 OR duplicate_of = $2) \
+     AND session_id IN (SELECT id FROM onboarding_sessions WHERE user_id = $1 OR duplicate_of = $1)",
     &[Text, Text],
 );
 const REMOVE_PREVIOUS: Statement = statement(
@@ -108,12 +124,12 @@ const WIPE_EXPIRED_OF_USER: Statement = statement(
 const SET_STATUS: Statement = statement(
     "UPDATE api_keys SET status = $4, last_verified_at = COALESCE($5, last_verified_at) \
      WHERE provider = $2 AND version = $3 \
-     AND created_at = $6 AND session_id = (SELECT id FROM onboarding_sessions WHERE user_id = $1)",
+     AND COALESCE(created_at, '1970-01-01 00:00:00') = $6 AND session_id = (SELECT id FROM onboarding_sessions WHERE user_id = $1)",
     &[Text, Text, Integer, Text, Time, Time],
 );
 const SET_USED: Statement = statement(
     "UPDATE api_keys SET last_used_at = $4 WHERE provider = $2 AND version = $3 \
-     AND created_at = $5 AND session_id = (SELECT id FROM onboarding_sessions WHERE user_id = $1)",
+     AND COALESCE(created_at, '1970-01-01 00:00:00') = $5 AND session_id = (SELECT id FROM onboarding_sessions WHERE user_id = $1)",
     &[Text, Text, Integer, Time, Time],
 );
 
@@ -140,11 +156,12 @@ pub(crate) async fn load(
 ) -> Result<Option<UserKeyRows>, StorageError> {
     let rows = connection.query(&LOAD, vec![user.as_str().into()]).await?;
     let Some(first) = rows.first() else { return Ok(None) };
-    let data_key = first.text(0)?.to_owned();
+    let data_key = first.optional(0, |row, column| row.text(column).map(str::to_owned))?;
     let suspended_at = first.optional(9, Row::time)?;
     let valid_from = first.optional(10, Row::time)?;
+    let plain_mark = first.optional(11, |row, column| row.text(column).map(str::to_owned))?;
     let keys = rows.iter().filter(|row| !row.is_null(1)).map(read).collect::<Result<_, _>>()?;
-    Ok(Some(UserKeyRows { data_key, suspended_at, valid_from, keys }))
+    Ok(Some(UserKeyRows { data_key, plain_mark, suspended_at, valid_from, keys }))
 }
 
 /// Stores the first version of a key; [`StorageError::Conflict`] if there is one already.
@@ -208,7 +225,7 @@ pub(crate) async fn with_previous(
     rows.iter().map(|row| Ok(row.text(0)?.to_owned())).collect()
 }
 
-/// Deletes all versions; whether there was a current one.
+/// Deletes all versions, and older keys that were set aside; whether there was one.
 pub(crate) async fn remove(
     connection: &impl Connection,
     user: &UserId,

@@ -45,13 +45,13 @@ const NOT_WRAPPED_BY: Statement = statement(
 );
 const COUNT: Statement = statement(
     "SELECT substr(data_key, 1, 14), COUNT(*), MIN(data_key) FROM onboarding_sessions \
-     WHERE id > $1 AND id <= $2 GROUP BY substr(data_key, 1, 14)",
+     WHERE id > $1 AND id <= $2 AND data_key IS NOT NULL GROUP BY substr(data_key, 1, 14)",
     &[Integer, Integer],
 );
 const OLDEST_AND_NEWEST: Statement = statement(
-    "SELECT substr(data_key, 1, 14) FROM (SELECT data_key FROM onboarding_sessions ORDER BY id LIMIT $1) AS oldest \
+    "SELECT substr(data_key, 1, 14) FROM (SELECT data_key FROM onboarding_sessions WHERE data_key IS NOT NULL ORDER BY id LIMIT $1) AS oldest \
      UNION SELECT substr(data_key, 1, 14) \
-     FROM (SELECT data_key FROM onboarding_sessions ORDER BY id DESC LIMIT $1) AS newest",
+     FROM (SELECT data_key FROM onboarding_sessions WHERE data_key IS NOT NULL ORDER BY id DESC LIMIT $1) AS newest",
     &[Integer],
 );
 const REPLACE_DAMAGED: Statement = statement(

@@ -2,7 +2,7 @@
 
 use super::Kind::{Integer, Text};
 use super::postgres::{Postgres, PostgresTransaction};
-use super::{Statement, StorageError, statement};
+use super::{Statement, StorageError, adoption, statement};
 
 struct Migration {
     version: i64,
@@ -15,8 +15,14 @@ const MIGRATIONS: &[Migration] = &[
     Migration {
         version: 1,
         name: "keys",
-        sqlite: include_str!("../../migrations/sqlite/0001_keys.sql"),
-        postgres: include_str!("../../migrations/postgres/0001_keys.sql"),
+        sqlite: concat!(
+            include_str!("../../migrations/sqlite/0001_keys.sql"),
+            include_str!("../../migrations/sqlite/0001_beside_keys.sql")
+        ),
+        postgres: concat!(
+            include_str!("../../migrations/postgres/0001_keys.sql"),
+            include_str!("../../migrations/postgres/0001_beside_keys.sql")
+        ),
     },
     Migration {
         version: 2,
@@ -60,16 +66,25 @@ const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("../../migrations/sqlite/0008_service_token_changes.sql"),
         postgres: include_str!("../../migrations/postgres/0008_service_token_changes.sql"),
     },
+    Migration {
+        version: 9,
+        name: "adoption",
+        sqlite: include_str!("../../migrations/sqlite/0009_adoption.sql"),
+        postgres: include_str!("../../migrations/postgres/0009_adoption.sql"),
+    },
 ];
+
+/// What an adoption does by itself.
+const ADOPTED: [i64; 2] = [1, 9];
 
 /// Names the lock under which one replica at a time migrates PostgreSQL: "keyfold" in ASCII.
 const MIGRATION_LOCK: i64 = 0x006b_6579_666f_6c64;
 
-/// Tables that were there before the first migration belong to another program.
+/// Tables that were there before the first migration belong to another program. Both together may be adopted.
 pub(super) const FIRST_TABLES: [&str; 2] = ["onboarding_sessions", "api_keys"];
 
 pub(super) fn migrate_sqlite(connection: &mut rusqlite::Connection) -> Result<(), StorageError> {
-    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    let mut transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     transaction.execute_batch(
         "CREATE TABLE IF NOT EXISTS keyfold_schema (
             version INTEGER PRIMARY KEY,
@@ -81,24 +96,32 @@ pub(super) fn migrate_sqlite(connection: &mut rusqlite::Connection) -> Result<()
         transaction
             .query_row("SELECT COALESCE(MAX(version), 0) FROM keyfold_schema", [], |row| row.get(0))?;
     refuse_newer(found)?;
+    let mut there = vec![];
     if found == 0 {
         for table in FIRST_TABLES {
-            let there: bool = transaction.query_row(
-                "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?1)",
+            let is_there: bool = transaction.query_row(
+                "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type IN ('table', 'view') AND lower(name) = ?1)",
                 [table],
                 |row| row.get(0),
             )?;
-            if there {
-                return Err(StorageError::ForeignTable(table.into()));
-            }
+            there.extend(is_there.then_some(table));
         }
     }
+    let is_adopting = is_to_be_adopted(&there)?;
+    if is_adopting {
+        adoption::adopt_sqlite(&transaction)?;
+    }
     for migration in after(found) {
-        transaction.execute_batch(migration.sqlite)?;
+        if !(is_adopting && ADOPTED.contains(&migration.version)) {
+            transaction.execute_batch(migration.sqlite)?;
+        }
         transaction.execute(
             "INSERT INTO keyfold_schema (version, name) VALUES (?1, ?2)",
             (migration.version, migration.name),
         )?;
+    }
+    if is_adopting {
+        adoption::finish_sqlite(&mut transaction)?;
     }
     transaction.commit()?;
     Ok(())
@@ -144,18 +167,35 @@ async fn bring_up_to_date(transaction: &PostgresTransaction) -> Result<(), Stora
         .await?;
     let found = latest(transaction).await?;
     refuse_newer(found)?;
+    let mut there = vec![];
     if found == 0 {
         for table in FIRST_TABLES {
-            if is_there(transaction, table).await? {
-                return Err(StorageError::ForeignTable(table.into()));
-            }
+            there.extend(is_there(transaction, table).await?.then_some(table));
         }
     }
+    let is_adopting = is_to_be_adopted(&there)?;
+    if is_adopting {
+        adoption::adopt_postgres(transaction).await?;
+    }
     for migration in after(found) {
-        transaction.batch(migration.postgres).await?;
+        if !(is_adopting && ADOPTED.contains(&migration.version)) {
+            transaction.batch(migration.postgres).await?;
+        }
         transaction.execute(&APPLIED, vec![migration.version.into(), migration.name.into()]).await?;
     }
+    if is_adopting {
+        adoption::finish_postgres(transaction).await?;
+    }
     Ok(())
+}
+
+/// Of an unmarked database, by those of the first tables that are there. One alone is another program's.
+fn is_to_be_adopted(there: &[&str]) -> Result<bool, StorageError> {
+    match there {
+        [] => Ok(false),
+        [table] => Err(StorageError::ForeignTable((*table).to_owned())),
+        _ => Ok(true),
+    }
 }
 
 async fn is_there(transaction: &PostgresTransaction, table: &str) -> Result<bool, StorageError> {
@@ -180,6 +220,14 @@ pub(super) fn known() -> i64 {
 
 fn after(found: i64) -> impl Iterator<Item = &'static Migration> {
     MIGRATIONS.iter().filter(move |migration| migration.version > found)
+}
+
+#[cfg(test)]
+pub(super) fn texts() -> impl Iterator<Item = (i64, &'static str)> {
+    let both = |migration: &'static Migration| {
+        [migration.sqlite, migration.postgres].map(|sql| (migration.version, sql))
+    };
+    MIGRATIONS.iter().flat_map(both)
 }
 
 #[cfg(test)]

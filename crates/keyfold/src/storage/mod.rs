@@ -3,6 +3,7 @@
 //! Every statement stands once, in the file of its table, with `$n` parameters that both databases understand.
 //! A driver only runs statements; it knows none of them. Every function about a user takes the user.
 
+mod adoption;
 pub(crate) mod audit;
 pub(crate) mod changes;
 pub(crate) mod deletions;
@@ -10,6 +11,7 @@ pub(crate) mod inspection;
 pub(crate) mod keys;
 pub(crate) mod master_keys;
 mod migrations;
+pub(crate) mod plain_keys;
 mod postgres;
 pub(crate) mod rechecks;
 pub(crate) mod root_secrets;
@@ -26,6 +28,7 @@ use std::time::Duration;
 
 pub(crate) use postgres::any_certificate;
 pub use postgres::{PoolState, PostgresAddress};
+pub use sqlite::Rest;
 pub(crate) use value::{Column, Kind, Row, Value};
 
 /// Why the database did not do what it was asked.
@@ -55,6 +58,9 @@ pub enum StorageError {
     /// Holds tables of these names that Keyfold did not make.
     #[error("the database already has a table `{0}` that this Keyfold did not make")]
     ForeignTable(String),
+    /// Holds tables with keys that another program made, and that Keyfold cannot take over; says why.
+    #[error("the tables that another program made there cannot be taken over as they are: {0}")]
+    NotAdoptable(String),
     /// A stored value is not of the kind that it must be.
     #[error("the database holds something unexpected: {0}")]
     Unexpected(String),
@@ -150,6 +156,14 @@ impl Database {
         }
     }
 
+    /// Closes SQLite's file until what is returned is dropped; `None` for PostgreSQL.
+    pub(crate) async fn rest(&self) -> Result<Option<Rest>, StorageError> {
+        match self {
+            Self::Sqlite(database) => database.rest().await.map(Some),
+            Self::Postgres(_) => Ok(None),
+        }
+    }
+
     /// Waits for what is under way and closes the file.
     pub(crate) async fn close(self) {
         match self {
@@ -188,6 +202,16 @@ impl Connection for Transaction {
             Self::Sqlite(connection) => connection.execute(statement, values).await,
             Self::Postgres(connection) => connection.execute(statement, values).await,
         }
+    }
+}
+
+impl Connection for postgres::PostgresTransaction {
+    async fn query(&self, statement: &Statement, values: Vec<Value>) -> Result<Vec<Row>, StorageError> {
+        Self::query(self, statement, values).await
+    }
+
+    async fn execute(&self, statement: &Statement, values: Vec<Value>) -> Result<u64, StorageError> {
+        Self::execute(self, statement, values).await
     }
 }
 

@@ -39,7 +39,7 @@ const ANY_DUE: Statement =
 const TAKE_OVER: Statement = statement(
     "UPDATE api_keys SET next_check_at = $3 WHERE id IN (SELECT id FROM api_keys \
      WHERE provider = $1 AND next_check_at <= $2 ORDER BY next_check_at, id LIMIT $4) AND next_check_at <= $2 \
-     RETURNING id, (SELECT s.user_id FROM onboarding_sessions s WHERE s.id = api_keys.session_id), status, \
+     RETURNING id, COALESCE((SELECT s.user_id FROM onboarding_sessions s WHERE s.id = api_keys.session_id), ''), status, \
      checks_failed",
     &[Text, Time, Time, Integer],
 );

@@ -10,6 +10,7 @@ use crate::user::UserId;
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Session {
     pub(crate) id: i64,
+    /// Wrapped; empty if another program made the row.
     pub(crate) data_key: String,
     pub(crate) started_at: Timestamp,
     pub(crate) updated_at: Timestamp,
@@ -20,16 +21,22 @@ pub(crate) struct Session {
 }
 
 const FIND: Statement = statement(
-    "SELECT id, data_key, started_at, updated_at, completed_at, suspended_at, valid_from \
+    "SELECT id, COALESCE(data_key, ''), COALESCE(started_at, '1970-01-01 00:00:00'), \
+     COALESCE(updated_at, started_at, '1970-01-01 00:00:00'), completed_at, suspended_at, valid_from \
      FROM onboarding_sessions WHERE user_id = $1",
     &[Text],
 );
 const TAKE_TURN: Statement =
     statement("UPDATE onboarding_sessions SET updated_at = updated_at WHERE user_id = $1", &[Text]);
 const INSERT_AND_TAKE_TURN: Statement = statement(
-    "INSERT INTO onboarding_sessions (user_id, data_key, started_at, updated_at) VALUES ($1, $2, $3, $3) \
+    "INSERT INTO onboarding_sessions (user_id, current_step, progress, data_key, started_at, updated_at) \
+     VALUES ($1, 1, 0.0, $2, $3, $3) \
      ON CONFLICT (user_id) DO UPDATE SET updated_at = onboarding_sessions.updated_at",
     &[Text, Text, Time],
+);
+const GIVE_DATA_KEY: Statement = statement(
+    "UPDATE onboarding_sessions SET data_key = $2 WHERE user_id = $1 AND data_key IS NULL",
+    &[Text, Text],
 );
 const REPLACE_DATA_KEY: Statement = statement(
     "UPDATE onboarding_sessions SET data_key = $3 WHERE user_id = $1 AND data_key = $2",
@@ -52,8 +59,16 @@ const RESTART: Statement = statement(
 );
 
 #[cfg(test)]
-pub(super) const ALL: [Statement; 7] =
-    [FIND, TAKE_TURN, INSERT_AND_TAKE_TURN, REPLACE_DATA_KEY, KEEP_DAMAGED_DATA_KEY, SET_PROGRESS, RESTART];
+pub(super) const ALL: [Statement; 8] = [
+    FIND,
+    TAKE_TURN,
+    INSERT_AND_TAKE_TURN,
+    GIVE_DATA_KEY,
+    REPLACE_DATA_KEY,
+    KEEP_DAMAGED_DATA_KEY,
+    SET_PROGRESS,
+    RESTART,
+];
 
 pub(crate) async fn find(
     connection: &impl Connection,
@@ -77,6 +92,15 @@ pub(crate) async fn insert_and_take_turn(
 ) -> Result<(), StorageError> {
     let values = vec![user.as_str().into(), data_key.into(), now.into()];
     transaction.execute(&INSERT_AND_TAKE_TURN, values).await.map(drop)
+}
+
+/// Gives a session that another program made its data key.
+pub(crate) async fn give_data_key(
+    transaction: &impl Connection,
+    user: &UserId,
+    data_key: &str,
+) -> Result<(), StorageError> {
+    transaction.execute(&GIVE_DATA_KEY, vec![user.as_str().into(), data_key.into()]).await.map(drop)
 }
 
 /// Puts another data key in the place of this damaged one.

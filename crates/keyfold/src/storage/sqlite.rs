@@ -23,7 +23,20 @@ const BUSY_PAUSE: Duration = Duration::from_millis(5);
 /// caller learns within three seconds that the database is busy.
 const TURN: Duration = Duration::from_millis(1500);
 
-type Job = Box<dyn FnOnce(&mut rusqlite::Connection) + Send>;
+enum Job {
+    Work(Box<dyn FnOnce(&mut rusqlite::Connection) + Send>),
+    /// Close the file, say so, and open it again when the other end is gone.
+    Rest {
+        resting: oneshot::Sender<()>,
+        go_on: mpsc::Receiver<()>,
+    },
+}
+
+/// While this is there, the file is closed, and statements wait.
+pub struct Rest {
+    _go_on: [mpsc::Sender<()>; 2],
+    _turn: OwnedMutexGuard<()>,
+}
 
 /// A SQLite database. Cheap to clone.
 #[derive(Clone)]
@@ -43,9 +56,8 @@ struct Worker {
 impl Sqlite {
     pub(super) async fn open(path: PathBuf, patience: Duration) -> Result<Self, StorageError> {
         // One after the other: the first makes the file what the second expects.
-        let worker = Worker::start(path.clone(), patience).await?;
-        let reader = Worker::start(path, patience).await?;
-        reader.batch("PRAGMA query_only = ON").await?;
+        let worker = Worker::start(path.clone(), patience, "").await?;
+        let reader = Worker::start(path, patience, "PRAGMA query_only = ON").await?;
         Ok(Self { worker: Arc::new(worker), reader: Arc::new(reader), turn: Arc::default() })
     }
 
@@ -79,6 +91,13 @@ impl Sqlite {
         Ok(transaction)
     }
 
+    pub(super) async fn rest(&self) -> Result<Rest, StorageError> {
+        let turn = timeout(TURN, Arc::clone(&self.turn).lock_owned()).await.map_err(|_| busy())?;
+        // In the order of `close`.
+        let go_on = [self.reader.rest().await?, self.worker.rest().await?];
+        Ok(Rest { _go_on: go_on, _turn: turn })
+    }
+
     pub(super) async fn close(self) {
         // The writer last: the last connection puts the write-ahead log into the file, which a reader may not.
         let Self { worker, reader, turn: _ } = self;
@@ -94,13 +113,19 @@ impl Sqlite {
 }
 
 impl Worker {
-    async fn start(path: PathBuf, patience: Duration) -> Result<Self, StorageError> {
+    /// `pragma` is what this connection is besides.
+    async fn start(path: PathBuf, patience: Duration, pragma: &'static str) -> Result<Self, StorageError> {
         let (jobs, inbox) = mpsc::channel::<Job>();
-        let (ready, opened) = oneshot::channel();
+        let (ready, opened) = oneshot::channel::<Result<(), StorageError>>();
         let thread = thread::Builder::new()
             .name("keyfold-sqlite".into())
             .spawn(move || {
-                let mut connection = match open_connection(&path, patience) {
+                let open = || -> Result<_, StorageError> {
+                    let connection = open_connection(&path, patience)?;
+                    connection.execute_batch(pragma)?;
+                    Ok(connection)
+                };
+                let mut connection = match open() {
                     Ok(connection) => connection,
                     Err(error) => {
                         let _ = ready.send(Err(error));
@@ -109,7 +134,17 @@ impl Worker {
                 };
                 let _ = ready.send(Ok(()));
                 while let Ok(job) = inbox.recv() {
-                    job(&mut connection);
+                    match job {
+                        Job::Work(work) => work(&mut connection),
+                        Job::Rest { resting, go_on } => {
+                            drop(connection);
+                            let _ = resting.send(());
+                            let _ = go_on.recv();
+                            // Whoever waits hears that the database is gone.
+                            let Ok(again) = open() else { return };
+                            connection = again;
+                        }
+                    }
                 }
             })
             .map_err(unavailable)?;
@@ -153,11 +188,11 @@ impl Drop for SqliteTransaction {
     fn drop(&mut self) {
         if self.open {
             // Sent before the turn is released, so it runs before anybody else's statement.
-            let _ = self.worker.jobs.send(Box::new(|connection| {
+            let _ = self.worker.jobs.send(Job::Work(Box::new(|connection| {
                 if !connection.is_autocommit() {
                     let _ = connection.execute_batch("ROLLBACK");
                 }
-            }));
+            })));
         }
     }
 }
@@ -169,11 +204,20 @@ impl Worker {
     ) -> Result<T, StorageError> {
         let (reply, answer) = oneshot::channel();
         self.jobs
-            .send(Box::new(move |connection| {
+            .send(Job::Work(Box::new(move |connection| {
                 let _ = reply.send(work(connection));
-            }))
+            })))
             .map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
+    }
+
+    /// Once the file is closed, what opens it again when dropped.
+    async fn rest(&self) -> Result<mpsc::Sender<()>, StorageError> {
+        let (resting, rests) = oneshot::channel();
+        let (wake, go_on) = mpsc::channel();
+        self.jobs.send(Job::Rest { resting, go_on }).map_err(|_| gone())?;
+        rests.await.map_err(|_| gone())?;
+        Ok(wake)
     }
 
     async fn batch(&self, sql: &'static str) -> Result<(), StorageError> {

@@ -9,8 +9,8 @@ use super::keys::{self, KeyRow, KeyVersion};
 use super::steps::{self, StepRow};
 use super::usage::{Added, UsageFigures, UsageRow};
 use super::{
-    Connection, Database, Statement, StorageError, Value, audit, deletions, master_keys, rechecks,
-    root_secrets, service_tokens, sessions, statement, usage, users,
+    Connection, Database, Statement, StorageError, Value, audit, deletions, master_keys, plain_keys,
+    rechecks, root_secrets, service_tokens, sessions, statement, usage, users,
 };
 use crate::user::UserId;
 
@@ -24,6 +24,7 @@ mod suite {
             &keys::ALL,
             &steps::ALL,
             &root_secrets::ALL,
+            &plain_keys::ALL,
             &master_keys::ALL,
             &[*master_keys::rewrap_statement()],
             &service_tokens::ALL,
@@ -984,6 +985,65 @@ mod sqlite {
         assert!(matches!(refused, Some(StorageError::Unavailable(_))), "{refused:?}");
         other.execute_batch("ROLLBACK").unwrap();
         assert!(database.begin().await.is_ok());
+    }
+
+    /// While replicas are replaced, old and new ones work on one database.
+    #[test]
+    fn no_migration_takes_away_what_the_release_before_it_reads() {
+        // Wider only.
+        let harmless = ["ALTER TABLE ROOT_SECRETS ALTER COLUMN NAME TYPE VARCHAR(255)"];
+        for (version, sql) in migrations::texts().filter(|(version, _)| *version > 1) {
+            // What functions do later is another matter.
+            let outside: String = sql.split("$$").step_by(2).collect();
+            let lines = outside.lines().map(|line| line.split("--").next().unwrap_or_default());
+            let text = lines.collect::<Vec<_>>().join(" ").to_uppercase();
+            for statement in text.split(';').map(str::trim).filter(|statement| !harmless.contains(statement))
+            {
+                for word in ["DROP TABLE", "DROP COLUMN", "RENAME", "ALTER COLUMN", "ADD CONSTRAINT"] {
+                    assert!(!statement.contains(word), "{version}: {statement}");
+                }
+                if statement.contains("ADD COLUMN") && statement.contains("NOT NULL") {
+                    assert!(statement.contains("DEFAULT"), "{version}: {statement}");
+                }
+                let is_unique_on_old = statement.starts_with("CREATE UNIQUE INDEX")
+                    && !text.contains(&format!(
+                        "CREATE TABLE {} ",
+                        statement
+                            .split(" ON ")
+                            .nth(1)
+                            .and_then(|on| on.split_whitespace().next())
+                            .unwrap_or_default()
+                    ));
+                assert!(!is_unique_on_old, "{version}: {statement}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_database_that_rests_has_no_file_open_and_whoever_needs_it_waits() {
+        let (database, folder) = empty().await;
+        session(&database, &user("ann")).await;
+        let open_files = || {
+            let files = std::fs::read_dir("/proc/self/fd").unwrap();
+            let targets = files.filter_map(|file| std::fs::read_link(file.unwrap().path()).ok());
+            targets.filter(|target| target.starts_with(folder.path())).count()
+        };
+        assert!(open_files() > 0);
+        let rest = database.rest().await.unwrap().unwrap();
+        assert_eq!(open_files(), 0);
+        let reading = tokio::spawn({
+            let database = database.clone();
+            async move { sessions::find(&database, &user("ann")).await }
+        });
+        let writing = tokio::spawn({
+            let database = database.clone();
+            async move { database.begin().await.map(drop) }
+        });
+        tokio::task::yield_now().await;
+        assert!(!reading.is_finished() && !writing.is_finished());
+        drop(rest);
+        assert!(reading.await.unwrap().unwrap().is_some());
+        assert!(writing.await.unwrap().is_ok());
     }
 
     #[test]

@@ -27,7 +27,8 @@ const PAGE: Statement = statement(
      SUM(CASE WHEN k.status = 'limited' THEN 1 ELSE 0 END), \
      SUM(CASE WHEN k.status = 'rejected' THEN 1 ELSE 0 END) \
      FROM (SELECT id, user_id, started_at, completed_at, suspended_at FROM onboarding_sessions \
-     WHERE user_id > $1 ORDER BY user_id LIMIT $2) s LEFT JOIN api_keys k ON k.session_id = s.id \
+     WHERE user_id > $1 AND duplicate_of IS NULL ORDER BY user_id LIMIT $2) s \
+     LEFT JOIN api_keys k ON k.session_id = s.id AND k.duplicate_of IS NULL \
      GROUP BY s.user_id, s.started_at, s.completed_at, s.suspended_at ORDER BY s.user_id",
     &[Text, Integer],
 );

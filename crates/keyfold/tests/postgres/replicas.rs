@@ -1,10 +1,12 @@
 //! Replicas that start at once, and that were given different master keys.
 
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
 use futures_util::future::{join, join_all, join3};
 use keyfold_standin::example_key;
 use keyfold_test_servers::PostgresServer;
 
-use crate::setup::{Production, another_master_key, code, key_of, save, soon};
+use crate::setup::{Production, another_master_key, code, key_of, listening, save, soon};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_replicas_that_start_at_once_make_one_database() {
@@ -99,4 +101,53 @@ async fn two_replicas_that_know_each_others_master_key_work_whichever_is_primary
     assert_eq!(code(&production.open_with(&[]).await), "master_key_unavailable");
     let alone = [("KEYFOLD_MASTER_KEY", other.as_str())];
     assert_eq!(code(&production.open_with(&alone).await), "master_key_unavailable");
+}
+
+/// What a later release may do to the schema, by the rule that its test of migrations holds.
+const LATER_MIGRATION: &str = "BEGIN; \
+    ALTER TABLE onboarding_sessions ADD COLUMN later TEXT; \
+    ALTER TABLE api_keys ADD COLUMN later INTEGER NOT NULL DEFAULT 0; \
+    CREATE TABLE later (session_id INTEGER NOT NULL REFERENCES onboarding_sessions (id) ON DELETE CASCADE); \
+    CREATE INDEX api_keys_later ON api_keys (later); \
+    DROP TRIGGER keyfold_changes ON api_keys; \
+    CREATE TRIGGER keyfold_changes AFTER INSERT OR DELETE OR UPDATE OF session_id, provider, key, version, status, later \
+        ON api_keys FOR EACH ROW EXECUTE FUNCTION keyfold_announce_key(); \
+    INSERT INTO keyfold_schema (version, name) SELECT MAX(version) + 1, 'later' FROM keyfold_schema; \
+    COMMIT";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_goes_on_serving_while_a_newer_one_migrates_under_it() {
+    let server = PostgresServer::shared();
+    let name = server.new_database().await;
+    let production = Production::on(server.address_of(&name)).await;
+    let old = production.open().await;
+    // Statements are prepared, and users remembered.
+    listening(&old).await;
+    let (over, rounds) = (AtomicBool::new(false), AtomicU32::new(0));
+    let live = async |user: &str, first: u32| {
+        let mut number = first;
+        while !over.load(Ordering::SeqCst) || number == first {
+            number += 1;
+            save(&old, user, number).await.unwrap();
+            assert_eq!(key_of(&old, user).await.unwrap(), example_key("gemini", number), "{user}");
+            rounds.fetch_add(1, Ordering::SeqCst);
+        }
+        number
+    };
+    let migrate = async {
+        let sql = server.connect(&name).await;
+        soon("users are served", async || rounds.load(Ordering::SeqCst) > 20).await;
+        sql.batch_execute(LATER_MIGRATION).await.unwrap();
+        let then = rounds.load(Ordering::SeqCst);
+        soon("users are served after it", async || rounds.load(Ordering::SeqCst) > then + 20).await;
+        over.store(true, Ordering::SeqCst);
+    };
+    let all = futures_util::future::join4(live("ann", 0), live("bob", 10_000), live("eve", 20_000), migrate);
+    let (ann, bob, eve, ()) = Box::pin(all).await;
+    for (user, number) in [("ann", ann), ("bob", bob), ("eve", eve)] {
+        assert_eq!(key_of(&old, user).await.unwrap(), example_key("gemini", number), "{user}");
+    }
+    // It serves as long as it runs. Started again it would not know what it does to the newer one's tables.
+    let again = production.open_with(&[]).await.err().unwrap();
+    assert!(again.to_string().contains("at least as new"), "{again}");
 }

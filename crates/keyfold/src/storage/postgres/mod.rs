@@ -29,13 +29,14 @@ use super::{Kind, Row, Statement, StorageError, Value};
 /// For all migrations together: another replica may be at them.
 const MIGRATE: Duration = Duration::from_secs(120);
 /// The server itself ends what a process began that died or was cut off: `PATIENCE`, in its words, and a little
-/// more where only it can tell.
+/// more where only it can tell. Tables that another program made may have times with a zone.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL statement_timeout = '2700ms'; \
-                     SET LOCAL idle_in_transaction_session_timeout = '5s'";
+                     SET LOCAL idle_in_transaction_session_timeout = '5s'; SET LOCAL TIME ZONE 'UTC'";
 /// The same for migrations.
 const BEGIN_MIGRATING: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL statement_timeout = '120s'; \
                                SET LOCAL lock_timeout = '120s'; \
-                               SET LOCAL idle_in_transaction_session_timeout = '5s'";
+                               SET LOCAL idle_in_transaction_session_timeout = '5s'; \
+                               SET LOCAL TIME ZONE 'UTC'";
 
 /// A PostgreSQL database. Cheap to clone. Connects when first used, and again whenever it was away.
 #[derive(Clone)]
