@@ -1,7 +1,7 @@
 #!/bin/sh
-# Installs what the tests need besides Rust: PostgreSQL, Redis, nginx, bubblewrap, Chromium, the readers of .env files in other
-# languages, and the programs that install and drive them. Installs nothing that is there; needs root (or sudo) only for
-# what is missing.
+# Installs what the tests need besides Rust: PostgreSQL, Redis, nginx, bubblewrap, Chromium, the readers of .env files in
+# other languages, and the programs that install and drive them. Installs nothing that is there; needs root (or sudo)
+# only for what is missing.
 set -eu
 
 cd "$(dirname "$0")/.."
