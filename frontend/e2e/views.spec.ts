@@ -3,8 +3,8 @@ import type { Page } from '@playwright/test';
 import { expect, expectAccessible, expectSignedIn, signIn, test } from './support/test';
 import { type Look, walk } from './support/views';
 
-// Chromium tells of each answer that the walk brings about: a refused key, a call with it, and the network gone.
-test.use({ expectedInConsole: [/status of 4(09|22)|ERR_INTERNET_DISCONNECTED/] });
+// Chromium tells of each answer that the walk brings about: a refused key, a call with it, an address that is none, and the network gone.
+test.use({ expectedInConsole: [/status of 4(04|22|24)|ERR_INTERNET_DISCONNECTED/] });
 test.setTimeout(240_000);
 
 test('local mode holds for everybody, light and dark, wide and narrow', async ({ page, local }) => {

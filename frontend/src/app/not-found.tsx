@@ -8,6 +8,7 @@ export function NotFound() {
   return (
     <Empty
       title={title}
+      titleAs="h1"
       action={
         <Link to="/" className={buttonLook('primary')}>
           {action}
@@ -24,6 +25,7 @@ export function ViewFailed() {
   return (
     <Empty
       title={title}
+      titleAs="h1"
       action={
         <Button kind="primary" onClick={() => window.location.reload()}>
           {action}

@@ -126,6 +126,7 @@ function NoSuchProvider() {
   return (
     <Empty
       title={words.unknown.title}
+      titleAs="h1"
       action={
         <Link to="/keys" className={buttonLook('primary')}>
           {words.back}
