@@ -11,7 +11,7 @@ main() {
         echo "test-page: npm is missing (it comes with Node 20.19 or newer); install it and try again" >&2
         exit 1
     }
-    install
+    "$root/scripts/install-node-modules.sh" page "$page"
     cd "$page"
     if [ $# -eq 0 ]; then
         echo "page: types and form"
@@ -21,19 +21,6 @@ main() {
     fi
     echo "page: in a browser"
     npm run --silent test:browser -- "$@"
-}
-
-# As scripts/build-page.sh does, which may have done it already.
-install() {
-    stamp=$page/node_modules/.installed
-    version=$(cat "$page/package.json" "$page/package-lock.json" | cksum)
-    if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$version" ]; then
-        echo "page: what its tests need is up to date"
-        return
-    fi
-    echo "page: installing what its tests need"
-    (cd "$page" && npm ci --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error)
-    echo "$version" >"$stamp"
 }
 
 main "$@"
