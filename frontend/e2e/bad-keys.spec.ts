@@ -87,11 +87,19 @@ test.describe('refused', () => {
 });
 
 for (const [word, title, detail] of [
-  ['DENIED', 'Saved. It works, but with limits.', /./],
-  ['QUOTA', 'Saved. It works, but with limits.', /./],
-  ['NOCREDIT', 'Saved. It works, but with limits.', /./],
-  ['BROKEN', 'Saved, but not checked. Whether it works shows at the first call.', /./],
-  ['NONSENSE', 'Saved, but not checked. Whether it works shows at the first call.', /./],
+  ['DENIED', 'Saved. It works, but with limits.', /lacks a scope/],
+  ['QUOTA', 'Saved. It works, but with limits.', /quota is used up/],
+  ['NOCREDIT', 'Saved. It works, but with limits.', /quota is used up/],
+  [
+    'BROKEN',
+    'Saved, but not checked. Whether it works shows at the first call.',
+    /OpenAI answered 500 to the check/,
+  ],
+  [
+    'NONSENSE',
+    'Saved, but not checked. Whether it works shows at the first call.',
+    /a web page answered in its place/,
+  ],
 ] as const) {
   test(`a key for which the provider answers ${word} is saved with a word of warning`, async ({
     page,
