@@ -32,6 +32,19 @@ test: build-tools page ## Install what the tests need, and run all of them
 	@scripts/install-test-tools.sh
 	$(CARGO) test --workspace --locked --no-fail-fast
 	@scripts/test-typescript.sh
+	@scripts/test-page.sh
+
+.PHONY: test-page
+test-page: build-tools page ## Check the page, and test it in Chromium (a part of `test`; TESTS=keyboard: those only)
+	@scripts/install-test-tools.sh
+	$(CARGO) build --locked -p keyfold-server -p keyfold-standin -p keyfold-test-servers
+	@scripts/test-page.sh $(TESTS)
+
+.PHONY: screenshots
+screenshots: build-tools page ## Take pictures of every view into target/screenshots (README=1: the README's)
+	@scripts/install-test-tools.sh
+	$(CARGO) build --locked -p keyfold-server -p keyfold-standin -p keyfold-test-servers
+	@scripts/screenshots.sh
 
 .PHONY: test-typescript
 test-typescript: build-tools ## Check, build and test the TypeScript client against the programs (a part of `test`)

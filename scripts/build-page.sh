@@ -17,7 +17,7 @@ main() {
         echo "page: up to date in frontend/dist"
         return
     fi
-    install
+    "$root/scripts/install-node-modules.sh" page "$page"
     echo "page: building it into frontend/dist"
     # These are for a page that is served elsewhere; the program's own asks where it came from.
     (
@@ -42,17 +42,6 @@ sum_of_sources() {
             \( -name node_modules -o -path frontend/dist -o -path frontend/e2e \) -prune -o -type f -exec cksum {} + |
             LC_ALL=C sort -k 3 | cksum
     )
-}
-
-install() {
-    version=$(cat "$page/package.json" "$page/package-lock.json" | cksum)
-    if stamped "$page/node_modules/.installed" "$version"; then
-        return
-    fi
-    echo "page: installing what builds it"
-    # They need no install scripts.
-    (cd "$page" && npm ci --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error)
-    echo "$version" >"$page/node_modules/.installed"
 }
 
 # Whether the file $1 has the checksum $2.

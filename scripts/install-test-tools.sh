@@ -1,7 +1,7 @@
 #!/bin/sh
-# Installs what the tests need besides Rust: PostgreSQL, Redis, nginx, bubblewrap, the readers of .env files in other
-# languages, and the programs that install and drive them. Installs nothing that is there; needs root (or sudo) only for
-# what is missing.
+# Installs what the tests need besides Rust: PostgreSQL, Redis, nginx, bubblewrap, Chromium, the readers of .env files in
+# other languages, and the programs that install and drive them. Installs nothing that is there; needs root (or sudo)
+# only for what is missing.
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -20,6 +20,8 @@ main() {
     # The tests of deployment start the image's root directory and the replicas with these.
     command -v bwrap >/dev/null || want bubblewrap
     PATH=$PATH:/usr/sbin command -v nginx >/dev/null || want nginx-light
+    # The page's tests drive it; KEYFOLD_CHROMIUM names another one.
+    [ -x "${KEYFOLD_CHROMIUM:-/usr/bin/chromium}" ] || want chromium
     # shellcheck disable=SC2086 # names of packages, one by one
     [ -z "$packages" ] || scripts/install-packages.sh "The tests" $packages
     sh scripts/install-test-programs.sh

@@ -12,7 +12,7 @@ main() {
         echo "test-typescript: npm is missing (it comes with Node 20.19 or newer); install it and try again" >&2
         exit 1
     }
-    install
+    "$root/scripts/install-node-modules.sh" "TypeScript client" "$package"
     cd "$package"
     case ${1-} in
         generate) npm run --silent generate ;;
@@ -22,18 +22,6 @@ main() {
             exit 2
             ;;
     esac
-}
-
-install() {
-    stamp=$package/node_modules/.installed
-    version=$(cat "$package/package.json" "$package/package-lock.json" | cksum)
-    if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$version" ]; then
-        echo "TypeScript client: what its tests need is up to date"
-        return
-    fi
-    echo "TypeScript client: installing what its tests need"
-    (cd "$package" && npm ci --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error)
-    echo "$version" >"$stamp"
 }
 
 main "$@"

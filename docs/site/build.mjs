@@ -34,6 +34,7 @@ function stage() {
     const text = readFileSync(join(root, place), 'utf8');
     writeFileSync(join(source, site), relinked(text, place, site, siteOf));
   }
+  cpSync(join(root, 'docs/images'), join(source, 'images'), { recursive: true });
   return Object.keys(places).map((site) => site.replace(/\.md$/, ''));
 }
 

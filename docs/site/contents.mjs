@@ -10,7 +10,7 @@ export const PROJECT = {
 };
 
 const CONTENTS = [
-  ['Begin', { 'quick-start': 'Quick start', 'walk-throughs': 'Three walk-throughs', 'from-alwrity': 'From ALwrity’s layout' }],
+  ['Begin', { 'quick-start': 'Quick start', 'walk-throughs': 'Three walk-throughs', 'from-alwrity': 'From ALwrity’s layout', page: 'The page' }],
   ['Local mode', { 'local-mode': 'Guide', 'why-not-the-environment': 'Why not the environment' }],
   [
     'Production',

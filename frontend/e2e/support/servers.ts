@@ -1,10 +1,11 @@
 // The real program with the real page, and everything around it.
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import {
   type Keyfold,
   type Standin,
@@ -22,15 +23,25 @@ export interface Production {
   keyfold: Keyfold;
   issuer: OpenIdProvider;
   standin: Standin;
+  /** The address of its database. */
+  database: string;
+  /** Runs the operator's command. */
+  operate: (...args: string[]) => Promise<void>;
   stop: () => Promise<void>;
 }
 
+interface Places {
+  port: number;
+  /** Where the page is, if it is not Keyfold's own. */
+  page?: string;
+}
+
 /** Production with PostgreSQL and sign-in through an OpenID provider. */
-export async function startProduction(variables: Record<string, string> = {}): Promise<Production> {
-  const port = await freePort();
-  const page = `http://127.0.0.1:${port}`;
-  const [standin, issuer, database] = await Promise.all([startStandin(), startIssuer(page), startDatabase()]);
-  const keyfold = await startKeyfold({
+export async function startProduction(standin: Standin, places?: Places): Promise<Production> {
+  const port = places?.port ?? (await freePort());
+  const own = `http://127.0.0.1:${port}`;
+  const [issuer, database] = await Promise.all([startIssuer(places?.page ?? own), startDatabase()]);
+  const variables = {
     ...standin.providers,
     DEBUG: 'false',
     DEPLOY_ENV: 'render',
@@ -41,14 +52,18 @@ export async function startProduction(variables: Record<string, string> = {}): P
     KEYFOLD_AUTH_ISSUER: issuer.url,
     KEYFOLD_AUTH_AUDIENCE: AUDIENCE,
     KEYFOLD_AUTH_CLIENT_ID: CLIENT_ID,
-    KEYFOLD_PUBLIC_URL: page,
-    ...variables,
-  });
+    KEYFOLD_PUBLIC_URL: own,
+    ...(places?.page ? { KEYFOLD_ALLOWED_ORIGINS: places.page } : {}),
+  };
+  const keyfold = await startKeyfold(variables);
+  const operate = async (...args: string[]) => {
+    await promisify(execFile)(`${programs}/keyfold`, args, { env: variables, cwd: keyfold.folder });
+  };
   const stop = async () => {
     await keyfold.stop();
-    await Promise.all([standin.stop(), issuer.stop(), database.stop()]);
+    await Promise.all([issuer.stop(), database.stop()]);
   };
-  return { keyfold, issuer, standin, stop };
+  return { keyfold, issuer, standin, database: database.url, operate, stop };
 }
 
 async function startDatabase(): Promise<{ url: string; stop: () => Promise<void> }> {
@@ -63,11 +78,17 @@ async function startDatabase(): Promise<{ url: string; stop: () => Promise<void>
   return { url, stop };
 }
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
   const address = server.address();
   server.close();
   await once(server, 'close');
   return typeof address === 'object' && address ? address.port : 0;
+}
+
+/** What PostgreSQL's own client says of a statement. */
+export async function inDatabase(address: string, statement: string): Promise<string> {
+  const { stdout } = await promisify(execFile)('psql', ['--no-psqlrc', '-c', statement, address]);
+  return stdout.trim();
 }

@@ -9,7 +9,6 @@ import {
   startProduction,
   startStandin,
 } from './servers';
-
 import { Watch } from './watch';
 
 export { expect };
@@ -22,8 +21,10 @@ export interface Local {
 interface Fixtures {
   /** A Keyfold in local mode, in a folder of its own. */
   local: Local;
-  /** A Keyfold in production. */
-  production: Production;
+  /** Further variables of the environment that it is started with. */
+  localVariables: Record<string, string>;
+  /** A Keyfold in production, where nobody has been before: the people are those of this test. */
+  production: PeopleAt;
   /** A browser of another person, watched as the first one is. */
   anotherBrowser: () => Promise<Page>;
   /** Hosts that the page may reach besides Keyfold's own. */
@@ -33,23 +34,48 @@ interface Fixtures {
   watched: Watch;
 }
 
-export const test = base.extend<Fixtures>({
+/** Production, and the ids that this test's people have there. */
+export interface PeopleAt extends Production {
+  idOf: (name: string) => string;
+}
+
+/** What the tests of one worker share. */
+interface Shared {
+  standin: Standin;
+  sharedProduction: Production;
+}
+
+export const test = base.extend<Fixtures, Shared>({
   allowedHosts: [[], { option: true }],
   expectedInConsole: [[], { option: true }],
-  local: async ({ watched }, use) => {
-    const standin = await startStandin();
-    const keyfold = await startKeyfold({ ...standin.providers });
+  localVariables: [{}, { option: true }],
+  standin: [
+    // biome-ignore lint/correctness/noEmptyPattern: Playwright wants to see what a fixture needs
+    async ({}, use) => {
+      const standin = await startStandin();
+      await use(standin);
+      await standin.stop();
+    },
+    { scope: 'worker' },
+  ],
+  sharedProduction: [
+    async ({ standin }, use) => {
+      const production = await startProduction(standin);
+      await use(production);
+      await production.stop();
+    },
+    { scope: 'worker' },
+  ],
+  local: async ({ watched, standin, localVariables }, use) => {
+    const keyfold = await startKeyfold({ ...standin.providers, ...localVariables });
     await use({ keyfold, standin });
     await watched.check();
     await keyfold.stop();
-    await standin.stop();
   },
-  production: async ({ watched }, use) => {
-    const production = await startProduction();
-    watched.issuer = production.issuer.url;
-    await use(production);
+  production: async ({ watched, sharedProduction }, use, { testId }) => {
+    watched.issuer = sharedProduction.issuer.url;
+    await use({ ...sharedProduction, idOf: (name) => `${name}-${testId}` });
     await watched.check();
-    await production.stop();
   },
   anotherBrowser: async ({ browser, watched }, use) => {
     const opened: BrowserContext[] = [];
@@ -71,24 +97,28 @@ export const test = base.extend<Fixtures>({
   ],
 });
 
+const THEMES = ['light', 'dark'] as const;
+
 /** No violation that axe knows of, in light and dark. */
-export async function expectAccessible(page: Page) {
-  await expect(page.getByRole('heading', { level: 1 })).toBeVisible();
-  for (const colorScheme of ['light', 'dark'] as const) {
+export async function expectAccessible(page: Page, themes: readonly (typeof THEMES)[number][] = THEMES) {
+  // A question over the page takes the rest of it away.
+  await expect(page.getByRole('heading').first()).toBeVisible();
+  for (const colorScheme of themes) {
     await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
     const { violations } = await new AxeBuilder({ page }).analyze();
     const told = violations.map(
-      ({ id, nodes }) => `${colorScheme}: ${id}: ${nodes.map((node) => node.html).join(' | ')}`,
+      ({ id, nodes }) =>
+        `${colorScheme}: ${id}: ${nodes.map(({ html, failureSummary }) => `${html} ${failureSummary}`).join(' | ')}`,
     );
     expect(told).toEqual([]);
   }
 }
 
 /** Signs in at the OpenID provider's own page. */
-export async function signIn(page: Page, { keyfold }: Production, user: string) {
+export async function signIn(page: Page, { keyfold, idOf }: PeopleAt, name: string) {
   await page.goto(keyfold.url);
   await page.getByRole('button', { name: /Continue with/ }).click();
-  await enterAtIssuer(page, user);
+  await enterAtIssuer(page, idOf(name));
   await expectSignedIn(page);
 }
 

@@ -18,6 +18,12 @@ export class Watch {
 
   over(context: BrowserContext) {
     this.#contexts.push(context);
+    // What the page's own policy kept from happening.
+    context.addInitScript(() => {
+      document.addEventListener('securitypolicyviolation', ({ violatedDirective, blockedURI }) => {
+        console.error(`the policy forbids ${violatedDirective} ${blockedURI}`);
+      });
+    });
     context.on('console', (message) => this.#hear(message));
     context.on('weberror', (error) => this.#faults.push(`script: ${error.error().message}`));
     context.on('request', (request) => this.#see(request));
@@ -31,6 +37,13 @@ export class Watch {
       await page.close();
     }
     expect(this.#faults).toEqual([]);
+  }
+
+  /** A key as the stand-in takes it, which may be nowhere once it is saved. */
+  typed(key: string | undefined): string {
+    if (key === undefined) throw new Error('the stand-in has no such key');
+    this.secrets.push(key);
+    return key;
   }
 
   #hear(message: ConsoleMessage) {

@@ -83,5 +83,5 @@ function Safety() {
 }
 
 export function FileName({ path }: { path: string }) {
-  return <code className="inline-block max-w-full break-words font-mono text-[0.85em] text-ink">{path}</code>;
+  return <code className="font-mono text-[0.85em] text-ink [overflow-wrap:anywhere]">{path}</code>;
 }

@@ -111,13 +111,17 @@ export function KeysStep({ providers, keys, drafts, change, onSaved, onDone }: P
 
   const takeBlock = (found: SortedBlock) => {
     setBlock(found);
+    setFailures(null);
     change({ type: 'pasted', keys: found.keys });
     if (found.keys.some(({ provider }) => !isProminent(provider))) setMoreShown(true);
     focusNext.current = found.keys[0]?.provider.id ?? null;
   };
 
   const actionsFor = (provider: Provider): CardActions => ({
-    type: (text) => change({ type: 'typed', provider: provider.id, text }),
+    type: (text) => {
+      setFailures(null);
+      change({ type: 'typed', provider: provider.id, text });
+    },
     open: () => {
       focusNext.current = provider.id;
       change({ type: 'opened', provider: provider.id });

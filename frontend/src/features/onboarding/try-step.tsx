@@ -68,7 +68,10 @@ function Generate({ generators, onTried }: { generators: readonly Provider[]; on
   const generation = useGeneration();
   const [prompt, setPrompt] = useState(words.samplePrompt);
   const [chosen, setChosen] = useState<string | null>(null);
-  const provider = generators.find(({ id }) => id === chosen) ?? generators[0];
+  const provider =
+    generators.find(({ id }) => id === chosen) ??
+    generators.find(({ required }) => required) ??
+    generators[0];
   const send = (event: FormEvent) => {
     event.preventDefault();
     if (!provider || prompt.trim() === '') return;

@@ -25,13 +25,16 @@ export function Notice({ tone = 'info', title, children, live = false, action }:
   const Icon = ICONS[tone];
   const role = live ? (tone === 'bad' ? 'alert' : 'status') : undefined;
   return (
-    <div role={role} className={classes('flex gap-3 rounded-xl px-4 py-3 text-sm', LOOKS[tone])}>
+    <div
+      role={role}
+      className={classes('flex gap-3 rounded-xl px-4 py-3 text-sm max-sm:flex-wrap', LOOKS[tone])}
+    >
       <Icon aria-hidden="true" className="mt-0.5 size-4 shrink-0" />
       <div className="min-w-0 flex-1 space-y-1">
         {title && <p className="font-semibold">{title}</p>}
         {children && <div className="text-ink">{children}</div>}
       </div>
-      {action && <div className="shrink-0 self-center">{action}</div>}
+      {action && <div className="shrink-0 self-center max-sm:w-full max-sm:pl-7">{action}</div>}
     </div>
   );
 }

@@ -38,9 +38,9 @@ export const keyParts = {
   testing: 'Asking the provider…',
   howTo: (provider: string) => `How to get ${article(provider)} key`,
   hints: {
-    known: (provider: string) => `Has the form of a ${provider} key.`,
+    known: (provider: string) => `Has the form of ${article(provider)} key.`,
     unknown: (provider: string, hint: string) =>
-      `Not a form we know: a ${provider} key ${hint}. Forms change, so it may be right all the same. Test it.`,
+      `Not a form we know: ${article(provider)} key ${hint}. Forms change, so it may be right all the same. Test it.`,
     foreign: (owner: string, provider: string) =>
       `This looks like ${article(owner)} key, not like ${article(provider)} key.`,
     move: (owner: string) => `Move it to ${owner}`,
