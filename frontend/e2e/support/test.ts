@@ -74,7 +74,7 @@ export const test = base.extend<Fixtures, Shared>({
   },
   production: async ({ watched, sharedProduction }, use, { testId }) => {
     watched.issuer = sharedProduction.issuer.url;
-    await use({ ...sharedProduction, idOf: (name) => `${name}-${testId}` });
+    await use({ ...sharedProduction, idOf: (name) => `${name}-${testId.slice(-8)}` });
     await watched.check();
   },
   anotherBrowser: async ({ browser, watched }, use) => {
