@@ -7,7 +7,7 @@ import { Link } from '@/shared/navigation';
 import { Button, buttonLook } from '@/shared/ui/button';
 import { Empty } from '@/shared/ui/empty';
 import { Select } from '@/shared/ui/select';
-import { TextArea } from '@/shared/ui/text-area';
+import { TextArea } from '@/shared/ui/text-field';
 import { texts } from '@/texts';
 import { ModelField } from './model-field';
 
