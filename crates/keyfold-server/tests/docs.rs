@@ -161,6 +161,7 @@ fn troubleshooting_says_whom_each_error_concerns() {
 fn variables_and_make_targets_exist() {
     let makefile = read(&root().join("Makefile"));
     let bench = read(&root().join("benches/gateway/src/settings.rs"));
+    let browser_tests = read(&root().join("frontend/e2e/playwright.config.ts"));
     for document in documents() {
         let text = read(&document);
         for name in words(&text).filter(|word| word.starts_with("KEYFOLD_") && !word.ends_with('_')) {
@@ -172,7 +173,9 @@ fn variables_and_make_targets_exist() {
             let of_bench = name
                 .strip_prefix("KEYFOLD_BENCH_")
                 .is_some_and(|rest| bench.contains(&format!("(\"{rest}\"")));
-            assert!(known || address || of_bench, "{} names {name}, which is no setting", document.display());
+            let of_browser_tests = browser_tests.contains(&format!("process.env.{name}"));
+            let is_read = known || address || of_bench || of_browser_tests;
+            assert!(is_read, "{} names {name}, which is no setting", document.display());
         }
         for (before, after) in text.match_indices("make ").map(|(at, _)| text.split_at(at)) {
             let begins_its_line = before.rsplit('\n').next().is_some_and(|line| line.trim().is_empty());
