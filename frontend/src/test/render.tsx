@@ -15,7 +15,7 @@ export const localConfig: PublicConfig = {
   mode: 'local',
   auth: { kind: 'none' },
   onboarding: 'keyfold',
-  env_files: { backend: '/work/app/.env', frontend: '/work/app/frontend/.env' },
+  env_files: { backend: '/home/ann/app/.env', frontend: '/home/ann/app/frontend/.env' },
 };
 
 interface Options {

@@ -87,7 +87,7 @@ test('only a key that has one before it can be rolled back', async () => {
 });
 
 test('deleting asks first and says what stops working', async () => {
-  withKey('gemini', { files: ['/work/app/.env'] });
+  withKey('gemini', { files: ['/home/ann/app/.env'] });
   let deleted = 0;
   server.use(
     http.delete(api('/keys/gemini'), () => {
@@ -100,7 +100,7 @@ test('deleting asks first and says what stops working', async () => {
   const dialog = await screen.findByRole('dialog', { name: 'Delete your Google Gemini key?' });
   expect(dialog).toHaveTextContent('Texts are no longer generated with Google Gemini.');
   expect(dialog).toHaveTextContent('The setup needs this key');
-  expect(dialog).toHaveTextContent('It is also removed from /work/app/.env.');
+  expect(dialog).toHaveTextContent('It is also removed from /home/ann/app/.env.');
   await user.click(screen.getByRole('button', { name: 'Cancel' }));
   await waitFor(() => expect(screen.queryByRole('dialog')).toBeNull());
   expect(deleted).toBe(0);

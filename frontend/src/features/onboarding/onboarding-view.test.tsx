@@ -36,7 +36,7 @@ function keyfold({ preset = 'keyfold' as keyof typeof STEPS, keys = [] as object
       state.requests.push(`save ${id}`);
       const refusal = state.refusals.get(id);
       if (refusal) return refusal();
-      const saved = storedKey(id, { files: ['/work/app/.env'] });
+      const saved = storedKey(id, { files: ['/home/ann/app/.env'] });
       state.keys = [...state.keys.filter(({ provider }) => provider !== id), saved];
       return HttpResponse.json({ ...saved, warnings: [] }, { status: 201 });
     }),
@@ -97,7 +97,7 @@ test('one button saves every filled card, and the next step follows', async () =
   expect(await screen.findByRole('heading', { name: 'See it work' })).toBeVisible();
   expect(state.requests).toEqual(['save gemini', 'save exa', 'completed 1']);
   expect(await screen.findByText(/Your 2 keys are saved/)).toBeVisible();
-  expect(screen.getAllByText(/Written to \/work\/app\/\.env/)).toHaveLength(2);
+  expect(screen.getAllByText(/Written to \/home\/ann\/app\/\.env/)).toHaveLength(2);
 });
 
 test('what was refused stays typed and takes the focus; what was saved shows masked', async () => {
@@ -262,5 +262,5 @@ test('in production it says who pays and who sees the key, and names no file', a
   renderPage(<OnboardingView />, { path: '/onboarding', config: { mode: 'production', env_files: null } });
   await field('Google Gemini');
   expect((await screen.findAllByText(/You pay your own provider/))[0]).toBeInTheDocument();
-  expect(document.body).not.toHaveTextContent('/work/app/.env');
+  expect(document.body).not.toHaveTextContent('/home/ann/app/.env');
 });
