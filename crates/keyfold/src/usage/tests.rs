@@ -364,8 +364,10 @@ proptest! {
         ends in prop::sample::select(vec!["\n", "\r\n", "\r"]),
         streamed in any::<bool>(),
     ) {
+        // The first model that is named counts, and the last of the counts.
         let mut documents = documents;
-        documents.push(json!({ "model": "gpt-4o", "text": "\\\"\u{e9}", "usage": { "input_tokens": 1_234_567 } }));
+        documents.insert(0, json!({ "model": "gpt-4o" }));
+        documents.push(json!({ "model": "other", "text": "\\\"\u{e9}", "usage": { "input_tokens": 1_234_567 } }));
         documents.push(json!({ "model": "gpt-4o", "choices": [{ "delta": { "content": "words" } }] }));
         let text = if streamed {
             events(&documents).replace('\n', ends) + "data: {\"usage\":" + ends + "data:{\"output_tokens\":77}}" + ends + ends
