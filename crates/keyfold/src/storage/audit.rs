@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::ops::Range;
 use std::sync::LazyLock;
 
+use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::Kind::{Integer, Integers, Text, Texts, Time, Times};
@@ -158,6 +159,31 @@ impl NewRows {
         self.rows().zip(ids).map(row).collect()
     }
 
+    /// All of it as [`COPY`] takes it (PostgreSQL's manual, `COPY`, "Binary Format").
+    fn copied(&self) -> Bytes {
+        const BEGINNING: &[u8; 19] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+        const END: [u8; 2] = (-1_i16).to_be_bytes();
+        const FIELDS: [u8; 2] = (INSERTED.len() as i16).to_be_bytes();
+        const INTEGER_BYTES: [u8; 4] = 8_i32.to_be_bytes();
+
+        let bytes: usize = self.columns.iter().map(|column| column.bytes.len()).sum();
+        let mut out = Vec::with_capacity(bytes + self.count * 26 + BEGINNING.len() + END.len());
+        let mut columns = self.columns.each_ref().map(Column::fields);
+        out.extend_from_slice(BEGINNING);
+        for seq in (self.first_seq..).take(self.count) {
+            out.extend_from_slice(&FIELDS);
+            let (before, after) = columns.split_at_mut(PLACE.start);
+            before.iter_mut().filter_map(Iterator::next).for_each(|field| out.extend_from_slice(field));
+            for integer in [self.writer, seq] {
+                out.extend_from_slice(&INTEGER_BYTES);
+                out.extend_from_slice(&integer.to_be_bytes());
+            }
+            after.iter_mut().filter_map(Iterator::next).for_each(|field| out.extend_from_slice(field));
+        }
+        out.extend_from_slice(&END);
+        out.into()
+    }
+
     /// The values of each row, as [`INSERT_BEGIN`] names them.
     fn rows(&self) -> impl Iterator<Item = Vec<Value>> {
         let mut columns: Vec<_> = self.columns.iter().map(Column::values).collect();
@@ -206,18 +232,24 @@ macro_rules! columns {
 #[cfg(test)]
 pub(crate) use columns;
 
+/// Those that are given; the rest is given by the database, or comes later.
+macro_rules! added_columns {
+    () => {
+        "at, user_id, actor, action, provider, outcome, request_id, writer, seq, key_version, fingerprint, call_id, \
+         purpose, provider_status, duration_ms, address, note, content_hash, hash"
+    };
+}
+
 /// Rows of one `INSERT`; what is left of a batch goes in by the smaller ones.
 const SIZES: [usize; 3] = [128, 16, 1];
-/// What [`INSERT_BEGIN`] names; the rest is given by the database, or comes later.
+/// What these hold.
 const INSERTED: [Kind; 19] = [
     Time, Text, Text, Text, Text, Text, Text, Integer, Integer, Integer, Text, Text, Text, Integer, Integer,
     Text, Text, Text, Text,
 ];
 /// Writer and seq among them.
 const PLACE: Range<usize> = 7..9;
-const INSERT_BEGIN: &str = "INSERT INTO audit_events (at, user_id, actor, action, provider, outcome, \
-     request_id, writer, seq, key_version, fingerprint, call_id, purpose, provider_status, duration_ms, address, \
-     note, content_hash, hash) VALUES ";
+const INSERT_BEGIN: &str = concat!("INSERT INTO audit_events (", added_columns!(), ") VALUES ");
 const INSERT_END: &str = " RETURNING id";
 
 /// Moves the head of a chain if it is still where it was, and only then adds rows: `unnest` gives them in the order of the
@@ -226,10 +258,9 @@ macro_rules! append {
     ($end:literal) => {
         concat!(
             "WITH moved AS (UPDATE audit_writers SET last_seq = $3, last_hash = $4, last_at = $5, spooled = $6, \
-             last_signature = $7 WHERE id = $1 AND last_seq = $2 RETURNING id) \
-             INSERT INTO audit_events (at, user_id, actor, action, provider, outcome, request_id, writer, seq, \
-             key_version, fingerprint, call_id, purpose, provider_status, duration_ms, address, note, content_hash, \
-             hash) SELECT added.at, user_id, actor, action, provider, outcome, request_id, moved.id, $2 + place, \
+             last_signature = $7 WHERE id = $1 AND last_seq = $2 RETURNING id) INSERT INTO audit_events (",
+            added_columns!(),
+            ") SELECT added.at, user_id, actor, action, provider, outcome, request_id, moved.id, $2 + place, \
              key_version, fingerprint, call_id, purpose, provider_status, duration_ms, address, note, content_hash, \
              hash FROM moved, unnest($8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, \
              $24) WITH ORDINALITY AS added (at, user_id, actor, action, provider, outcome, request_id, key_version, \
@@ -246,6 +277,10 @@ const APPENDED: &[Kind] = &[
 const APPEND: Statement = statement(append!(""), APPENDED);
 /// PostgreSQL only.
 const APPEND_TELLING_IDS: Statement = statement(append!(" RETURNING id"), APPENDED);
+/// PostgreSQL only. Costs it half of what [`APPEND`] costs for each row, and two more round trips.
+const COPY: &str = concat!("COPY audit_events (", added_columns!(), ") FROM STDIN (FORMAT binary)");
+/// So many rows are worth them.
+const WORTH_COPYING: usize = 32;
 
 const LAST_WRITER: Statement = statement("SELECT COALESCE(MAX(id), 0) FROM audit_writers", &[]);
 const WRITER_COUNT: Statement =
@@ -304,6 +339,13 @@ pub(crate) async fn append(database: &Database, rows: NewRows, head: &Writer) ->
         Database::Sqlite(_) => {
             let transaction = database.begin().await?;
             append_in(&transaction, rows, head).await?;
+            transaction.commit().await
+        }
+        Database::Postgres(postgres) if rows.len() >= WORTH_COPYING && postgres.is_direct() => {
+            let transaction = postgres.begin().await?;
+            advance(&transaction, rows.first_seq - 1, head).await?;
+            let added = transaction.copy_in(COPY, rows.copied()).await?;
+            all_were_added(usize::try_from(added).unwrap_or(usize::MAX), rows.len())?;
             transaction.commit().await
         }
         Database::Postgres(_) => {

@@ -74,6 +74,8 @@ mod suite {
         // Somebody else was there before, by a statement or in a transaction.
         let late = audit::append(&database, rows_after(300, 5), &head(305)).await;
         assert!(matches!(late, Err(StorageError::Conflict)), "{late:?}");
+        let late = audit::append(&database, rows_after(300, 100), &head(400)).await;
+        assert!(matches!(late, Err(StorageError::Conflict)), "{late:?}");
         let transaction = database.begin().await.unwrap();
         let late = audit::append_in(&transaction, rows_after(301, 5), &head(306)).await;
         assert!(matches!(late, Err(StorageError::Conflict)), "{late:?}");
@@ -796,6 +798,19 @@ mod postgres {
             }
         };
         assert!(tokio::time::timeout(Duration::from_secs(20), waiting).await.is_ok(), "not so: {what}");
+    }
+
+    /// The suite begins before it is known whether sessions are Keyfold's own: what may be done then is tested here.
+    #[tokio::test]
+    async fn many_rows_of_the_log_are_copied_in() {
+        let (database, ()) = empty().await;
+        let Database::Postgres(postgres) = &database else { unreachable!() };
+        soon("sessions are known to be its own", async || postgres.is_direct()).await;
+        suite::rows_of_the_log_are_added_in_order_with_their_head_or_not_at_all(database.clone()).await;
+        let statements =
+            statement("SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE 'COPY%'", &[]);
+        let copied = database.query(&statements, vec![]).await.unwrap();
+        assert_eq!(copied[0].integer(0).unwrap(), 1);
     }
 
     #[tokio::test]

@@ -33,7 +33,7 @@ pub(crate) enum Value {
 }
 
 /// The values of many rows in one column, of one kind. They stand in the form in which PostgreSQL takes the elements of an
-/// array, so that nothing is made anew for each: the length (32 bits, big endian; -1 for nothing) and the value.
+/// array, or a field of `COPY`, so that nothing is made anew for each: the length (32 bits, big endian; -1 for nothing) and the value.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Column {
     kind: Kind,
@@ -75,17 +75,24 @@ impl Column {
         }
     }
 
-    /// The values one by one.
-    pub(crate) fn values(&self) -> impl Iterator<Item = Value> {
+    /// The values one by one, each after its length.
+    pub(super) fn fields(&self) -> impl Iterator<Item = &[u8]> {
         let mut rest = self.bytes.as_slice();
         std::iter::from_fn(move || {
-            let (length, after) = rest.split_first_chunk::<4>()?;
-            let Ok(length) = usize::try_from(i32::from_be_bytes(*length)) else {
-                rest = after;
-                return Some(Value::Null);
-            };
-            let (value, after) = after.split_at_checked(length)?;
+            let length = i32::from_be_bytes(*rest.first_chunk::<4>()?);
+            let (field, after) = rest.split_at_checked(4 + usize::try_from(length).unwrap_or(0))?;
             rest = after;
+            Some(field)
+        })
+    }
+
+    /// The values one by one.
+    pub(crate) fn values(&self) -> impl Iterator<Item = Value> {
+        self.fields().map_while(|field| {
+            let (length, value) = field.split_first_chunk::<4>()?;
+            if i32::from_be_bytes(*length) < 0 {
+                return Some(Value::Null);
+            }
             let integer = || value.try_into().map(i64::from_be_bytes).ok();
             Some(match self.kind {
                 Kind::Integer => integer()?.into(),

@@ -6,11 +6,13 @@ mod pool;
 mod tls;
 
 use std::error::Error as _;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
+use futures_util::SinkExt;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use tokio::time::Instant;
@@ -137,7 +139,8 @@ impl Postgres {
         self.connections.close();
     }
 
-    fn is_direct(&self) -> bool {
+    /// Whether statements may be prepared, and rows copied in.
+    pub(super) fn is_direct(&self) -> bool {
         self.is_direct.load(Ordering::Relaxed)
     }
 }
@@ -165,6 +168,18 @@ impl PostgresTransaction {
         values: Vec<Value>,
     ) -> Result<u64, StorageError> {
         execute(&self.lease, self.deadline, self.is_direct, statement, &values).await
+    }
+
+    /// Runs a `COPY … FROM STDIN` with these rows, and says how many there were. Only on a session of its own: it is
+    /// prepared.
+    pub(super) async fn copy_in(&self, sql: &'static str, rows: Bytes) -> Result<u64, StorageError> {
+        let work = self.lease.work(self.deadline, |connection| async move {
+            let prepared = connection.prepare_cached(sql).await?;
+            let mut sink = pin!(connection.copy_in(&prepared).await?);
+            sink.send(rows).await?;
+            sink.finish().await
+        });
+        work.await
     }
 
     pub(super) async fn commit(self) -> Result<(), StorageError> {
