@@ -39,7 +39,7 @@ use crate::middleware::security_headers::{STAY_WITH_HTTPS, STAY_WITH_HTTPS_LINE,
 use crate::problem::Problem;
 use crate::rate_limit::{self, put_lines};
 use crate::router::router;
-use crate::serve::{FirstReader, Limits, Stopping, serve_with};
+use crate::serve::{ConnectionThreads, FirstReader, Limits, Stopping, serve_with};
 
 /// As the metrics and the log call it, like the other way.
 const ROUTE: &str = "/gateway/{provider}/{*path}";
@@ -55,8 +55,20 @@ pub(crate) struct Lane {
 }
 
 /// Serves an application until `stop` is ready, then lets answers under way end.
-pub async fn serve_app(listener: TcpListener, app: &App, limits: Limits, stop: impl Future<Output = ()>) {
-    serve_with(listener, router(app), Lane::of(app), limits, stop).await;
+///
+/// # Errors
+/// If there are no threads to be had for its connections.
+pub async fn serve_app(
+    listener: TcpListener,
+    app: &App,
+    limits: Limits,
+    stop: impl Future<Output = ()>,
+) -> io::Result<()> {
+    let lane = Lane::of(app);
+    // Local mode reads files for each request, which no other request on the same thread is to wait for.
+    let threads = lane.as_ref().map(|_| ConnectionThreads::start()).transpose()?;
+    serve_with(listener, router(app), lane, threads.as_ref(), limits, stop).await;
+    Ok(())
 }
 
 impl Lane {

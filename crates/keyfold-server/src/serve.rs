@@ -2,6 +2,7 @@
 
 mod own_refusals;
 mod rewound;
+mod threads;
 mod write_timeout;
 
 use std::convert::Infallible;
@@ -23,6 +24,7 @@ use tower::ServiceExt;
 pub(crate) use own_refusals::Unreadable;
 use own_refusals::{AnswerBody, Exchange, OwnRefusals};
 use rewound::Rewound;
+pub(crate) use threads::ConnectionThreads;
 use write_timeout::WriteTimeout;
 
 /// The other end of a request's connection; in every request's extensions.
@@ -136,14 +138,15 @@ impl FirstReader for NobodyFirst {
 
 /// Serves until `stop` is ready, then lets answers under way end.
 pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: impl Future<Output = ()>) {
-    serve_with(listener, router, None::<NobodyFirst>, limits, stop).await;
+    serve_with(listener, router, None::<NobodyFirst>, None, limits, stop).await;
 }
 
-/// The same; `first` reads each connection before hyper does.
+/// The same; `first` reads each connection before hyper does, and `threads` run them.
 pub(crate) async fn serve_with(
     listener: TcpListener,
     router: Router,
     first: Option<impl FirstReader>,
+    threads: Option<&ConnectionThreads>,
     limits: Limits,
     stop: impl Future<Output = ()>,
 ) {
@@ -166,7 +169,7 @@ pub(crate) async fn serve_with(
         let _ = stream.set_nodelay(true);
         let (builder, router, watcher) = (builder.clone(), router.clone(), graceful.watcher());
         let (first, stopping) = (first.clone(), stopping.clone());
-        tokio::spawn(async move {
+        let connection = async move |stream: TcpStream| {
             let _place = place;
             let (stream, unused) = match &first {
                 Some(first) => match first.read(stream, peer, &limits, stopping).await {
@@ -196,7 +199,15 @@ pub(crate) async fn serve_with(
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "a connection ended early");
             }
-        });
+        };
+        match threads {
+            Some(threads) => {
+                if let Err(error) = threads.run(stream, connection) {
+                    tracing::warn!(%error, "a connection could not be served");
+                }
+            }
+            None => drop(tokio::spawn(connection(stream))),
+        }
     }
     stopping.is_asked.store(true, Ordering::Release);
     let _ = stop_all.send(());

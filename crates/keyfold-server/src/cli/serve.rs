@@ -133,7 +133,7 @@ async fn run(config: Config) -> Result<(), Failure> {
         }
     }
     tracing::info!("ready at http://{address}");
-    serve_app(listener, &app, Limits::default(), stop_asked(stopped)).await;
+    serve_app(listener, &app, Limits::default(), stop_asked(stopped)).await?;
     let _ = flushing.await;
     let _ = rechecking.await;
     let _ = caring.await;

@@ -150,7 +150,7 @@ impl Setup {
         let (stop, mut stopped) = watch::channel(false);
         let serving = tokio::spawn(async move {
             let stop = async move { drop(stopped.wait_for(|stop| *stop).await) };
-            serve_app(listener, &app, self.limits, stop).await;
+            serve_app(listener, &app, self.limits, stop).await.unwrap();
         });
         let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
         let client = client.build().unwrap();

@@ -1,5 +1,7 @@
 //! Connections that wait for their next request. They belong to a provider, never to a user: what a connection was used
 //! for is over and read to its end before it comes here.
+//!
+//! Each thread uses its own again: it alone hears when something comes on them.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -13,8 +15,8 @@ use super::connection::ProviderStream;
 
 /// How long a connection waits; shorter than any provider closes it.
 const LONGEST: Duration = Duration::from_secs(30);
-/// Threads of different numbers take from different places, so that they do not wait for each other.
-const PLACES: usize = 8;
+/// Threads of different numbers have different places, as far as there are any.
+const PLACES: usize = 32;
 /// The most in one place.
 const MOST: usize = 256;
 
@@ -34,7 +36,8 @@ impl IdleConnections {
     pub(crate) async fn take(&self) -> Option<ProviderStream> {
         poll_fn(|context| {
             loop {
-                let Some(idle) = self.take_any() else { return Poll::Ready(None) };
+                let idle = self.place(own_place()).pop_back();
+                let Some(idle) = idle else { return Poll::Ready(None) };
                 let mut stream = idle.stream;
                 if idle.since.elapsed() < LONGEST && stream.is_quiet(context) {
                     return Poll::Ready(Some(stream));
@@ -42,11 +45,6 @@ impl IdleConnections {
             }
         })
         .await
-    }
-
-    fn take_any(&self) -> Option<Idle> {
-        let own = own_place();
-        (0..PLACES).find_map(|next| self.place((own + next) % PLACES).pop_back())
     }
 
     pub(crate) fn put(&self, stream: ProviderStream) {

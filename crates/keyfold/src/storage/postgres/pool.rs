@@ -1,14 +1,18 @@
 //! The pool of connections to PostgreSQL: few, made when needed, and never used again in a doubtful state.
 
-use std::future::Future;
+use std::future::{Future, pending};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use deadpool_postgres::{
-    Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, QueueMode, RecyclingMethod,
+    Connect, Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, QueueMode, RecyclingMethod,
 };
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio_postgres::Client;
 use tokio_postgres::error::{Severity, SqlState};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -98,9 +102,9 @@ impl Connections {
     /// A pool that connects when it is first asked for a connection.
     pub(super) fn new(config: tokio_postgres::Config, tls: MakeRustlsConnect) -> Result<Self, StorageError> {
         let doubt = Arc::new(Doubt::default());
-        let manager = Manager::from_config(
+        let manager = Manager::from_connect(
             config,
-            tls.clone(),
+            OnOneRuntime { runtime: Handle::current(), tls: tls.clone() },
             ManagerConfig { recycling_method: RecyclingMethod::Fast },
         );
         let pool = Pool::builder(manager)
@@ -176,6 +180,38 @@ impl Connections {
 
     pub(super) fn close(&self) {
         self.pool.close();
+    }
+}
+
+/// Connections live on the runtime on which the pool was made, whichever thread is the first to need one: it may end before
+/// the others.
+struct OnOneRuntime {
+    runtime: Handle,
+    tls: MakeRustlsConnect,
+}
+
+type Connecting<'a> =
+    Pin<Box<dyn Future<Output = Result<(Client, JoinHandle<()>), tokio_postgres::Error>> + Send + 'a>>;
+
+impl Connect for OnOneRuntime {
+    fn connect(&self, config: &tokio_postgres::Config) -> Connecting<'_> {
+        let (config, tls) = (config.clone(), self.tls.clone());
+        let connecting = self.runtime.spawn(async move {
+            let (client, connection) = config.connect(tls).await?;
+            let driving = async move {
+                if let Err(error) = connection.await {
+                    tracing::debug!(%error, "a connection to the database ended");
+                }
+            };
+            Ok((client, tokio::spawn(driving)))
+        });
+        Box::pin(async move {
+            match connecting.await {
+                Ok(connected) => connected,
+                // The runtime ends, and whoever waits for it here.
+                Err(_) => pending().await,
+            }
+        })
     }
 }
 
