@@ -30,9 +30,12 @@ pub use export::{
 pub use verify::{Finding, FindingKind, Report, Warning};
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
@@ -188,29 +191,27 @@ impl Audit {
     ///
     /// # Errors
     /// [`Error::AuditUnavailable`] if it can be recorded nowhere.
-    pub(crate) async fn begin_use(&self, opened: Event) -> Result<UseRecord, Error> {
-        let opened = match self.try_begin_use(opened) {
-            Ok(begun) => return Ok(begun),
-            Err(opened) => opened,
+    pub(crate) async fn begin_use(&self, mut opened: Event) -> Result<UseRecord, Error> {
+        let shared = &self.shared;
+        opened.call_id = Some(shared.next_call_id());
+        let (begun, about) = (shared.clock.now(), about(&opened));
+        let record = |part, about| UseRecord { shared: Arc::clone(shared), part, about, begun };
+        let Some(spool) = &shared.spool else {
+            shared.record(vec![opened]).await.map_err(unavailable)?;
+            return Ok(record(0, about));
         };
-        let (begun, about) = (self.shared.clock.now(), about(&opened));
-        self.shared.record(vec![opened]).await.map_err(unavailable)?;
-        Ok(UseRecord { shared: Arc::clone(&self.shared), part: 0, about, begun })
-    }
-
-    /// The same, if the spool takes it; else the event comes back, for [`begin_use`](Self::begin_use).
-    ///
-    /// # Errors
-    /// The event, if there is no spool or it cannot be written.
-    #[expect(clippy::result_large_err, reason = "an event that is not recorded must not be lost")]
-    pub(crate) fn try_begin_use(&self, mut opened: Event) -> Result<UseRecord, Event> {
-        opened.call_id = Some(self.shared.next_call_id());
-        let Some(spool) = &self.shared.spool else { return Err(opened) };
-        let (part, begun, about) = (spool.part_of_this_thread(), self.shared.clock.now(), about(&opened));
-        if !self.shared.spool(part, &Moment::of(&opened, begun), &about) {
-            return Err(opened);
+        let number = spool.part_of_this_thread();
+        let part = spool.part(number);
+        let queued = part.queue(&Moment::of(&opened, begun), &about);
+        // From here on it has an end, even if this is dropped.
+        let record = record(number, about);
+        after_the_others().await;
+        if shared.note_spooled(part.settle(&queued)) {
+            return Ok(record);
         }
-        Ok(UseRecord { shared: Arc::clone(&self.shared), part, about, begun })
+        let about = record.forget();
+        shared.record(vec![opened]).await.map_err(unavailable)?;
+        Ok(UseRecord { shared: Arc::clone(shared), part: number, about, begun })
     }
 
     /// Records what a provider said of a key, before that goes to anybody.
@@ -370,8 +371,12 @@ impl Shared {
     }
 
     fn spool(&self, part: usize, moment: &Moment, about: &[u8]) -> bool {
-        let Some(spool) = &self.spool else { return false };
-        match spool.part(part).write(moment, about) {
+        self.spool.as_ref().is_some_and(|spool| self.note_spooled(spool.part(part).write(moment, about)))
+    }
+
+    /// Counts an event that is in the spool, or is not; tells whether it is.
+    fn note_spooled(&self, written: io::Result<()>) -> bool {
+        match written {
             Ok(()) => {
                 if self.spool_is_failing.load(Ordering::Relaxed) {
                     self.spool_is_failing.store(false, Ordering::Relaxed);
@@ -492,6 +497,11 @@ impl UseRecord {
         self.note_end(outcome, provider_status);
     }
 
+    /// It did not begin.
+    fn forget(mut self) -> Vec<u8> {
+        std::mem::take(&mut self.about)
+    }
+
     fn note_end(&mut self, outcome: Outcome, provider_status: Option<u16>) {
         let about = std::mem::take(&mut self.about);
         if about.is_empty() {
@@ -509,6 +519,20 @@ impl Drop for UseRecord {
     fn drop(&mut self) {
         self.note_end(Outcome::Abandoned, None);
     }
+}
+
+/// Returns once the tasks that are ready on this thread have had their turn.
+async fn after_the_others() {
+    let mut has_waited = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut has_waited, true) {
+            return Poll::Ready(());
+        }
+        // Woken while it runs, a task goes to the end of the queue.
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// When it could be recorded nowhere, the cause is for the log.

@@ -1,16 +1,17 @@
 //! The spool: where the use of a key is recorded before the provider is called, in the state directory.
 //!
-//! One line per event, written by one `write`, so it survives the death of the process; not that of the machine, since
-//! nothing waits for the disk. A process has a part for each core, so that threads do not wait for each other. Each part
+//! One line per event, which is written before anybody goes on, so it survives the death of the process; not that of the
+//! machine, since nothing waits for the disk. Lines that are there at the same time are written by one `write`. A process has a part for each core, so that threads do not wait for each other. Each part
 //! has a chain, and a locked folder, of its own: `<tag of the database>-<random>`, with the number of its writer in
 //! `writer`. Whoever gets the lock of a folder knows that its process is dead.
 
 use std::collections::VecDeque;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
+use std::ops::Range;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
@@ -61,9 +62,24 @@ struct Inner {
     is_open: bool,
     /// Lines that wait for the next write.
     waiting: Vec<u8>,
+    /// Where in it those stand that somebody waits for.
+    awaited: Vec<Range<usize>>,
+    /// Whether these were written.
+    batch: Arc<Batch>,
     /// The number of the next line.
     next: i64,
 }
+
+/// Lines that are written at once, or not.
+#[derive(Default)]
+struct Batch(AtomicU8);
+
+const WRITTEN: u8 = 1;
+const NOT_WRITTEN: u8 = 2;
+
+/// A line that is to be written before its event goes on.
+#[must_use]
+pub(super) struct Queued(Arc<Batch>);
 
 /// A file of a spool.
 #[derive(Clone)]
@@ -140,6 +156,8 @@ impl Part {
             files: VecDeque::new(),
             is_open: false,
             waiting: Vec::with_capacity(4096),
+            awaited: vec![],
+            batch: Arc::default(),
             next: 1,
         };
         Self { place: Arc::clone(place), inner: Mutex::new(inner) }
@@ -147,16 +165,37 @@ impl Part {
 
     /// Writes an event; it is on the file system when this returns.
     pub(super) fn write(&self, moment: &Moment, about: &[u8]) -> io::Result<()> {
+        let queued = self.queue(moment, about);
+        self.settle(&queued)
+    }
+
+    /// Adds an event to those that are written next. It counts only once it is [settled](Self::settle).
+    pub(super) fn queue(&self, moment: &Moment, about: &[u8]) -> Queued {
         let mut inner = self.inner();
-        let (waiting, next) = (inner.waiting.len(), inner.next);
+        let (start, next) = (inner.waiting.len(), inner.next);
         moment.write_line(next, about, &mut inner.waiting);
-        let written = self.write_out(&mut inner);
-        match written {
-            Ok(()) => inner.next = next + 1,
-            // What waited goes on waiting.
-            Err(_) => inner.waiting.truncate(waiting),
+        let end = inner.waiting.len();
+        inner.awaited.push(start..end);
+        inner.next = next + 1;
+        Queued(Arc::clone(&inner.batch))
+    }
+
+    /// Writes the event with all that waits, unless that was done; it is on the file system when this returns.
+    ///
+    /// # Errors
+    /// If it could not be written. It is not written later.
+    pub(super) fn settle(&self, queued: &Queued) -> io::Result<()> {
+        if queued.is_settled().is_none() {
+            let mut inner = self.inner();
+            // Another thread may have been faster.
+            if queued.is_settled().is_none() {
+                return self.write_out(&mut inner);
+            }
         }
-        written
+        match queued.is_settled() {
+            Some(true) => Ok(()),
+            _ => Err(io::Error::other("it could not be written with others")),
+        }
     }
 
     /// Writes an event with the next one, or when the shipper comes by; false if too many wait already.
@@ -241,8 +280,20 @@ impl Part {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes all that waits, or nothing of it.
+    /// Writes all that waits, or nothing of it: then what somebody waits for is given up.
     fn write_out(&self, inner: &mut Inner) -> io::Result<()> {
+        let written = self.try_write_out(inner);
+        let (batch, awaited) = (std::mem::take(&mut inner.batch), std::mem::take(&mut inner.awaited));
+        if written.is_err() {
+            for line in awaited.into_iter().rev() {
+                inner.waiting.drain(line);
+            }
+        }
+        batch.0.store(if written.is_ok() { WRITTEN } else { NOT_WRITTEN }, Ordering::Release);
+        written
+    }
+
+    fn try_write_out(&self, inner: &mut Inner) -> io::Result<()> {
         self.open(inner)?;
         let Inner { files, waiting, is_open, .. } = inner;
         let Some(current) = files.back_mut() else { return Err(ErrorKind::NotFound.into()) };
@@ -285,6 +336,17 @@ impl Part {
         self.place.files.fetch_add(1, Ordering::Relaxed);
         inner.is_open = true;
         Ok(())
+    }
+}
+
+impl Queued {
+    /// Whether it was written; `None` while nobody tried.
+    fn is_settled(&self) -> Option<bool> {
+        match self.0.0.load(Ordering::Acquire) {
+            WRITTEN => Some(true),
+            NOT_WRITTEN => Some(false),
+            _ => None,
+        }
     }
 }
 

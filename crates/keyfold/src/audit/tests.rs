@@ -8,7 +8,9 @@ use std::path::PathBuf;
 use jiff::{SignedDuration, Timestamp};
 use keyfold_test_servers::PostgresServer;
 use tempfile::TempDir;
+use tokio::runtime::Handle;
 
+use super::spool::Spool;
 use super::*;
 use crate::clock::{ManualClock, SystemRandom};
 use crate::envelope::MasterKey;
@@ -244,13 +246,15 @@ mod suite {
         const THREADS: usize = 40;
         let audit = log.open().await;
         let (begun, ending) = std::sync::mpsc::channel();
+        let runtime = Handle::current();
         std::thread::scope(|scope| {
             for thread in 0..THREADS {
                 let (audit, begun) = (&audit, begun.clone());
+                let runtime = runtime.clone();
                 scope.spawn(move || {
                     for number in 0..15 {
-                        let call = audit.try_begin_use(opened(format!("{thread} {number}"))).unwrap();
-                        begun.send(call).unwrap();
+                        let beginning = audit.begin_use(opened(format!("{thread} {number}")));
+                        begun.send(runtime.block_on(beginning).unwrap()).unwrap();
                     }
                 });
             }
@@ -273,16 +277,6 @@ mod suite {
         assert!(log.spools().is_empty());
         let report = log.verify().await;
         assert_eq!((report.findings, report.warnings), (vec![], vec![]));
-    }
-
-    pub(super) async fn without_a_spool_an_event_comes_back(log: Log) {
-        let audit = log.strict().await;
-        let event = audit.try_begin_use(opened("one")).map(drop).unwrap_err();
-        assert_eq!(event.note.as_deref(), Some("one"));
-        assert!(log.told().await.is_empty());
-        audit.begin_use(event).await.unwrap().end(Outcome::Ok, None);
-        log.soon_has(2).await;
-        audit.close().await;
     }
 
     pub(super) async fn the_spool_of_a_dead_process_is_taken_by_the_next(log: Log) {
@@ -628,7 +622,6 @@ macro_rules! suite {
             a_change_and_its_event_are_both_there_or_neither,
             a_thousand_uses_at_once_are_all_there_once,
             uses_of_many_threads_have_few_chains_and_end_where_they_began,
-            without_a_spool_an_event_comes_back,
             the_spool_of_a_dead_process_is_taken_by_the_next,
             what_is_in_the_log_already_is_not_taken_from_a_spool_again,
             processes_share_a_state_directory,
@@ -898,4 +891,42 @@ fn every_field_is_in_the_content_hash_and_the_hash_has_its_place() {
     hashes.dedup();
     assert_eq!(hashes.len(), count);
     assert_ne!(Chain::new(&[8; 32]).content_hash(&row), chain.content_hash(&row));
+}
+
+#[test]
+fn lines_of_several_callers_are_written_at_once_or_not_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("spool");
+    let spool = Spool::new(place.clone(), "tag".into(), Arc::new(SystemRandom)).unwrap();
+    let part = &spool.parts()[0];
+    let moment = Moment::of(&opened("a note"), Timestamp::UNIX_EPOCH);
+    let about = |name: &str| format!(r#","w":"{name}""#).into_bytes();
+    let written = || {
+        let Some(file) = part.first_file() else { return vec![] };
+        let lines = file.read(0, usize::MAX).unwrap();
+        let lines = lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        let actors = lines.map(|line| Line::read(line).unwrap().told().actor.to_owned());
+        actors.collect::<Vec<_>>()
+    };
+
+    // Where the spool was, nothing can be made.
+    fs::remove_dir(&place).unwrap();
+    fs::write(&place, "").unwrap();
+    let (one, two) = (part.queue(&moment, &about("one")), part.queue(&moment, &about("two")));
+    assert!(part.write_later(&moment, &about("three")));
+    assert!(part.settle(&one).is_err());
+    assert!(part.settle(&two).is_err());
+    fs::remove_file(&place).unwrap();
+    assert!(part.settle(&two).is_err(), "it stays so");
+
+    let (four, five) = (part.queue(&moment, &about("four")), part.queue(&moment, &about("five")));
+    assert!(written().is_empty());
+    part.settle(&five).unwrap();
+    assert_eq!(written(), ["three", "four", "five"]);
+    part.settle(&four).unwrap();
+    assert_eq!(written().len(), 3);
+    // Whoever waited and is gone is written all the same.
+    drop(part.queue(&moment, &about("six")));
+    part.flush().unwrap();
+    assert_eq!(written()[3..], ["six"]);
 }
