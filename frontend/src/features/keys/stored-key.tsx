@@ -2,8 +2,9 @@ import type { Key, Provider } from '@keyfold/client';
 import { RotateCcw, ShieldCheck, Trash2 } from 'lucide-react';
 import { lazy, type ReactNode, Suspense, useState } from 'react';
 import { useKeyActions } from '@/parts/key-actions';
-import { type Outcome, outcomeOfError, outcomeOfSaved, outcomeOfVerdict } from '@/parts/key-outcome';
 import { isUsable, knownStatus } from '@/parts/key-status-badge';
+import { type Outcome, outcomeOfNothing } from '@/parts/outcome';
+import { whenTyping } from '@/parts/typing';
 import { COPILOTKIT, readCopilotKitKey } from '@/session/copilotkit-key';
 import { useSession } from '@/session/session';
 import { Boundary } from '@/shared/ui/boundary';
@@ -21,6 +22,8 @@ const DeleteDialog = lazy(() =>
 
 const words = texts.keys;
 
+type Words = Awaited<ReturnType<typeof whenTyping>>;
+
 type Props = {
   stored: Key;
   provider: Provider;
@@ -36,14 +39,18 @@ export function StoredKey({ stored, provider, providers, onOutcome }: Props) {
   const { testStored, rollBack } = useKeyActions();
   const isBroken = !isUsable(stored);
 
-  const run = async (kind: 'test' | 'rollBack', step: () => Promise<Outcome>) => {
+  const run = async (kind: 'test' | 'rollBack', step: (words: Words) => Promise<Outcome>) => {
     setWork(kind);
     onOutcome(null);
-    onOutcome(await step().catch((error: unknown) => outcomeOfError(error, provider, { isStored: true })));
+    const words = await whenTyping().catch(() => null);
+    const failed = (error: unknown) => words?.outcomeOfError(error, provider, { isStored: true });
+    onOutcome((words && (await step(words).catch(failed))) || outcomeOfNothing());
     setWork(null);
   };
   const test = () =>
-    run('test', async () => outcomeOfVerdict(await testStored(provider.id), { isStored: true }));
+    run('test', async ({ outcomeOfVerdict }) =>
+      outcomeOfVerdict(await testStored(provider.id), { isStored: true }),
+    );
   const goBack = () =>
     run('rollBack', async () => {
       await rollBack(provider.id);
@@ -67,9 +74,9 @@ export function StoredKey({ stored, provider, providers, onOutcome }: Props) {
               providers={providers}
               saveLabel={words.replace.save}
               takesFocus={isReplacing}
-              onSaved={(saved) => {
+              onSaved={(outcome) => {
                 setReplacing(false);
-                onOutcome(outcomeOfSaved(saved));
+                onOutcome(outcome);
               }}
             >
               {isReplacing && (

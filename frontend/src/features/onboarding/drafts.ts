@@ -1,6 +1,6 @@
 import { useReducer } from 'react';
 import type { FoundKey } from '@/parts/env-block';
-import type { Outcome } from '@/parts/key-outcome';
+import type { Outcome } from '@/parts/outcome';
 
 /** What is typed into a card and not saved. It is nowhere else, and is dropped when it was saved. */
 export interface Draft {

@@ -3,8 +3,9 @@ import { ClipboardPaste } from 'lucide-react';
 import { type FormEvent, lazy, Suspense, useEffect, useRef, useState } from 'react';
 import type { SortedBlock } from '@/parts/env-block';
 import { type SaveResult, useKeyActions } from '@/parts/key-actions';
-import { type Outcome, outcomeOfError, outcomeOfSaved, outcomeOfVerdict } from '@/parts/key-outcome';
 import { isUsable } from '@/parts/key-status-badge';
+import { type Outcome, outcomeOfNothing } from '@/parts/outcome';
+import { whenTyping } from '@/parts/typing';
 import { classes } from '@/shared/classes';
 import { Boundary } from '@/shared/ui/boundary';
 import { Button } from '@/shared/ui/button';
@@ -60,15 +61,19 @@ export function KeysStep({ providers, keys, drafts, change, onSaved, onDone }: P
   const testOne = async (provider: Provider) => {
     const key = draftOf(drafts, provider.id).text;
     change({ type: 'working', providers: [provider.id], work: 'testing' });
+    const words = await whenTyping().catch(() => null);
     try {
-      const verdict = await test({ provider: provider.id, key });
-      comeOut(provider, key, outcomeOfVerdict(verdict, { isStored: false }), false);
+      const verdict = words && (await test({ provider: provider.id, key }));
+      const outcome = verdict ? words.outcomeOfVerdict(verdict, { isStored: false }) : outcomeOfNothing();
+      comeOut(provider, key, outcome, false);
     } catch (error) {
-      comeOut(provider, key, outcomeOfError(error, provider), false);
+      comeOut(provider, key, words?.outcomeOfError(error, provider) ?? outcomeOfNothing(), false);
     }
   };
 
   const saveFilled = async (): Promise<SaveResult[]> => {
+    // First, so that whatever comes of it can be said.
+    const { outcomeOfSaved, outcomeOfError } = await whenTyping();
     const typed = filled.map(({ id }) => ({ provider: id, key: draftOf(drafts, id).text }));
     change({ type: 'working', providers: typed.map(({ provider }) => provider), work: 'saving' });
     const results = await saveAll(typed);

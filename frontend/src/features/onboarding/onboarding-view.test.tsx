@@ -93,7 +93,7 @@ test('one button saves every filled card, and the next step follows', async () =
   const { user } = renderPage(<OnboardingView />, { path: '/onboarding' });
   await typeInto(await field('Google Gemini'), testKeys.gemini);
   await typeInto(await field('Exa'), testKeys.exa);
-  await user.click(screen.getByRole('button', { name: 'Save and continue' }));
+  await user.click(await screen.findByRole('button', { name: 'Save and continue' }));
   expect(await screen.findByRole('heading', { name: 'See it work' })).toBeVisible();
   expect(state.requests).toEqual(['save gemini', 'save exa', 'completed 1']);
   expect(await screen.findByText(/Your 2 keys are saved/)).toBeVisible();
@@ -106,7 +106,7 @@ test('what was refused stays typed and takes the focus; what was saved shows mas
   const { user, container } = renderPage(<OnboardingView />, { path: '/onboarding' });
   await typeInto(await field('Exa'), testKeys.exa);
   await typeInto(await field('Google Gemini'), testKeys.gemini);
-  await user.click(screen.getByRole('button', { name: 'Save and continue' }));
+  await user.click(await screen.findByRole('button', { name: 'Save and continue' }));
   expect(await screen.findByText('Google Gemini refused this key.')).toBeVisible();
   expect(await field('Google Gemini')).toHaveValue(testKeys.gemini);
   expect(await field('Google Gemini')).toHaveFocus();
@@ -116,7 +116,7 @@ test('what was refused stays typed and takes the focus; what was saved shows mas
   expect(state.requests).not.toContain('completed 1');
 
   state.refusals.clear();
-  await user.click(screen.getByRole('button', { name: 'Save and continue' }));
+  await user.click(await screen.findByRole('button', { name: 'Save and continue' }));
   expect(await screen.findByRole('heading', { name: 'See it work' })).toBeVisible();
   expect(state.requests.filter((request) => request === 'save exa')).toHaveLength(1);
 });
@@ -126,7 +126,7 @@ test('a session that ends in the middle loses nothing that was typed', async () 
   state.refusals.set('gemini', () => problem(401, 'unauthenticated', 'Sign in again.'));
   const { user } = renderPage(<OnboardingView />, { path: '/onboarding' });
   await typeInto(await field('Google Gemini'), testKeys.gemini);
-  await user.click(screen.getByRole('button', { name: 'Save and continue' }));
+  await user.click(await screen.findByRole('button', { name: 'Save and continue' }));
   expect(await screen.findByText('Your session has ended.')).toBeVisible();
   expect(await field('Google Gemini')).toHaveValue(testKeys.gemini);
 });
@@ -136,7 +136,7 @@ test('a network that is gone loses nothing that was typed', async () => {
   state.refusals.set('gemini', () => HttpResponse.error() as Response);
   const { user } = renderPage(<OnboardingView />, { path: '/onboarding' });
   await typeInto(await field('Google Gemini'), testKeys.gemini);
-  await user.click(screen.getByRole('button', { name: 'Save and continue' }));
+  await user.click(await screen.findByRole('button', { name: 'Save and continue' }));
   expect(await screen.findByText('Keyfold did not answer.')).toBeVisible();
   expect(await field('Google Gemini')).toHaveValue(testKeys.gemini);
 });
@@ -145,7 +145,7 @@ test('without a key that is needed nothing is asked, and its field takes the foc
   const state = keyfold();
   const { user } = renderPage(<OnboardingView />, { path: '/onboarding' });
   await field('Google Gemini');
-  await user.click(screen.getByRole('button', { name: 'Save and continue' }));
+  await user.click(await screen.findByRole('button', { name: 'Save and continue' }));
   expect(await screen.findByText('Google Gemini is needed to go on.')).toBeVisible();
   expect(await field('Google Gemini')).toHaveFocus();
   expect(state.requests).toEqual([]);
@@ -193,7 +193,7 @@ test('CopilotKit’s key is kept in the browser once it is saved', async () => {
   keyfold({ keys: [storedKey('gemini')] });
   const { user } = renderPage(<OnboardingView />, { path: '/onboarding' });
   paste(await field('Exa'), `COPILOTKIT_API_KEY=${testKeys.copilotkit}`);
-  await user.click(screen.getByRole('button', { name: 'Save and continue' }));
+  await user.click(await screen.findByRole('button', { name: 'Save and continue' }));
   await screen.findByRole('heading', { name: 'See it work' });
   expect(readCopilotKitKey('local')).toBe(testKeys.copilotkit);
 });

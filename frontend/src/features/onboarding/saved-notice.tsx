@@ -1,6 +1,7 @@
 import type { Provider } from '@keyfold/client';
 import type { SaveResult } from '@/parts/key-actions';
-import { type Outcome, outcomeOfSaved } from '@/parts/key-outcome';
+import { outcomeOfSaved } from '@/parts/key-outcome';
+import type { Outcome } from '@/parts/outcome';
 import { Notice } from '@/shared/ui/notice';
 import { texts } from '@/texts';
 
@@ -20,7 +21,7 @@ export function SavedNotice({
   const has = (wanted: Outcome['tone'][]) => outcomes.some(({ tone }) => wanted.includes(tone));
   const tone = has(['warn', 'bad']) ? 'warn' : has(['info']) ? 'info' : 'good';
   return (
-    <Notice tone={tone} live title={texts.onboarding.saved.title(outcomes.length)}>
+    <Notice tone={tone} live title={texts.setupParts.saved.title(outcomes.length)}>
       <ul className="space-y-1">
         {outcomes.map(({ id, title, lines }) => (
           <li key={id}>
