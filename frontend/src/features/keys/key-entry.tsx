@@ -1,5 +1,6 @@
 import type { Provider } from '@keyfold/client';
 import { type FormEvent, type ReactNode, useEffect, useRef, useState } from 'react';
+import { useDraft } from '@/parts/draft';
 import type { SortedBlock } from '@/parts/env-block';
 import { useKeyActions } from '@/parts/key-actions';
 import { KeyField } from '@/parts/key-field';
@@ -21,9 +22,14 @@ type Props = {
   onSaved: (outcome: Outcome) => void;
 };
 
+/** The name of what is typed for this provider's key. */
+export function draftOfKey({ id }: Provider): string {
+  return `key-of-${id}`;
+}
+
 /** One key to be pasted, tested and saved. Whatever goes wrong, it stays typed. */
 export function KeyEntry({ provider, providers, saveLabel, takesFocus = false, children, onSaved }: Props) {
-  const [text, setText] = useState('');
+  const [text, setText] = useDraft(draftOfKey(provider));
   const [work, setWork] = useState<'testing' | 'saving' | null>(null);
   const [outcome, setOutcome] = useState<Outcome | null>(null);
   const [said, setSaid] = useState('');

@@ -1,6 +1,7 @@
 import type { Key, Provider } from '@keyfold/client';
 import { RotateCcw, ShieldCheck, Trash2 } from 'lucide-react';
 import { lazy, type ReactNode, Suspense, useState } from 'react';
+import { useDraft } from '@/parts/draft';
 import { useKeyActions } from '@/parts/key-actions';
 import { isUsable, knownStatus } from '@/parts/key-status-badge';
 import { type Outcome, outcomeOfNothing } from '@/parts/outcome';
@@ -13,7 +14,7 @@ import { Card } from '@/shared/ui/card';
 import { Moment } from '@/shared/ui/moment';
 import { Notice } from '@/shared/ui/notice';
 import { texts } from '@/texts';
-import { KeyEntry } from './key-entry';
+import { draftOfKey, KeyEntry } from './key-entry';
 import { sourceOf } from './source';
 
 const DeleteDialog = lazy(() =>
@@ -33,7 +34,12 @@ type Props = {
 
 /** The key that is there, and what can be done with it. */
 export function StoredKey({ stored, provider, providers, onOutcome }: Props) {
-  const [isReplacing, setReplacing] = useState(false);
+  const [typed, type] = useDraft(draftOfKey(provider));
+  // What was typed before somebody looked at another view is there again.
+  const [replacing, setReplacing] = useState<'asked' | 'goes-on' | null>(
+    typed !== '' && isUsable(stored) ? 'goes-on' : null,
+  );
+  const isReplacing = replacing !== null;
   const [deleting, setDeleting] = useState<'never' | 'open' | 'closed'>('never');
   const [work, setWork] = useState<'test' | 'rollBack' | null>(null);
   const { testStored, rollBack } = useKeyActions();
@@ -73,14 +79,20 @@ export function StoredKey({ stored, provider, providers, onOutcome }: Props) {
               provider={provider}
               providers={providers}
               saveLabel={words.replace.save}
-              takesFocus={isReplacing}
+              takesFocus={replacing === 'asked'}
               onSaved={(outcome) => {
-                setReplacing(false);
+                setReplacing(null);
                 onOutcome(outcome);
               }}
             >
               {isReplacing && (
-                <Button kind="quiet" onClick={() => setReplacing(false)}>
+                <Button
+                  kind="quiet"
+                  onClick={() => {
+                    type('');
+                    setReplacing(null);
+                  }}
+                >
                   {words.replace.keep}
                 </Button>
               )}
@@ -100,7 +112,7 @@ export function StoredKey({ stored, provider, providers, onOutcome }: Props) {
               <Button
                 onClick={() => {
                   onOutcome(null);
-                  setReplacing(true);
+                  setReplacing('asked');
                 }}
               >
                 {words.replace.action}

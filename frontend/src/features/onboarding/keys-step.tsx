@@ -35,7 +35,9 @@ type Props = {
 /** Every provider has a card; one button saves all that are filled. */
 export function KeysStep({ providers, keys, drafts, change, onSaved, onDone }: Props) {
   const [block, setBlock] = useState<SortedBlock | null>(null);
-  const [isMoreShown, setMoreShown] = useState(false);
+  const [isMoreShown, setMoreShown] = useState(() =>
+    providers.some((provider) => !isProminent(provider) && isFilled(draftOf(drafts, provider.id))),
+  );
   const [failures, setFailures] = useState<{ failed: number; saved: number } | null>(null);
   const fields = useRef(new Map<string, HTMLInputElement>());
   const focusNext = useRef<string | null>(null);

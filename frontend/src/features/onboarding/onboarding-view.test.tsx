@@ -1,5 +1,6 @@
 import { act, fireEvent, screen, waitFor, within } from '@testing-library/react';
 import { HttpResponse, http } from 'msw';
+import { type ReactNode, useState } from 'react';
 import { expect, test } from 'vitest';
 import { readCopilotKitKey } from '@/session/copilotkit-key';
 import { api, problem, providers, renderPage, storedKey, testKeys } from '@/test/render';
@@ -263,4 +264,61 @@ test('in production it says who pays and who sees the key, and names no file', a
   await field('Google Gemini');
   expect((await screen.findAllByText(/You pay your own provider/))[0]).toBeInTheDocument();
   expect(document.body).not.toHaveTextContent('/home/ann/app/.env');
+});
+
+/** A view that somebody leaves and comes back to, while the page stays. */
+function ComingAndGoing({ view }: { view: ReactNode }) {
+  const [isHere, setHere] = useState(true);
+  return (
+    <>
+      <button type="button" onClick={() => setHere(!isHere)}>
+        {isHere ? 'leave' : 'come back'}
+      </button>
+      {isHere && view}
+    </>
+  );
+}
+
+test('what was typed is there after a look at another view, in memory only', async () => {
+  keyfold();
+  const { user } = renderPage(<ComingAndGoing view={<OnboardingView />} />, { path: '/onboarding' });
+  await typeInto(await field('Google Gemini'), testKeys.gemini);
+  paste(await field('Google Gemini'), `ANTHROPIC_API_KEY=${testKeys.anthropic}`);
+  await field('Anthropic');
+  await user.click(screen.getByRole('button', { name: 'leave' }));
+  expect(screen.queryByRole('heading')).toBeNull();
+  expect(JSON.stringify([{ ...localStorage }, { ...sessionStorage }])).not.toContain('TestData');
+  await user.click(screen.getByRole('button', { name: 'come back' }));
+  expect(await field('Google Gemini')).toHaveValue(testKeys.gemini);
+  // Also one that is not there without a click.
+  expect(await field('Anthropic')).toHaveValue(testKeys.anthropic);
+});
+
+test('a key that is saved while somebody looks elsewhere is typed nowhere any more', async () => {
+  const state = keyfold();
+  let answer = () => {};
+  const held = new Promise<void>((resolve) => {
+    answer = resolve;
+  });
+  server.use(
+    http.put(api('/keys/gemini'), async () => {
+      await held;
+      const saved = storedKey('gemini');
+      state.keys = [saved];
+      return HttpResponse.json({ ...saved, warnings: [] });
+    }),
+  );
+  const { user, container, history } = renderPage(<ComingAndGoing view={<OnboardingView />} />, {
+    path: '/onboarding',
+  });
+  await typeInto(await field('Google Gemini'), testKeys.gemini);
+  await user.click(screen.getByRole('button', { name: 'Save and continue' }));
+  await user.click(screen.getByRole('button', { name: 'leave' }));
+  answer();
+  await waitFor(() => expect(state.settled.get(1)).toBe('completed'));
+  await act(async () => {});
+  expect(history).toEqual(['/onboarding']);
+  await user.click(screen.getByRole('button', { name: 'come back' }));
+  await screen.findByRole('heading', { name: 'See it work' });
+  expect(container.innerHTML).not.toContain(testKeys.gemini);
 });

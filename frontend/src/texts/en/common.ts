@@ -34,7 +34,7 @@ export const common = {
   },
   expired: {
     title: 'Your session has ended',
-    text: 'Sign in again to go on. What you typed on this page stays until you leave it.',
+    text: 'Sign in again to go on. What you typed stays.',
     action: 'Sign in',
   },
   tokenNeeded: {
