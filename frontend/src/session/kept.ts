@@ -12,6 +12,11 @@ export class Kept {
     for (const listener of this.#listeners) listener();
   }
 
+  clear(): void {
+    this.#values.clear();
+    for (const listener of this.#listeners) listener();
+  }
+
   readonly subscribe = (listener: () => void): (() => void) => {
     this.#listeners.add(listener);
     return () => {

@@ -27,6 +27,11 @@ export interface SignedIn {
   email: string | null;
 }
 
+/** Where people do not sign in: whoever may use the machine is the one user. */
+export function isOfLocalMode(kind: Session['kind']): kind is 'none' | 'token' {
+  return kind === 'none' || kind === 'token';
+}
+
 const SessionContext = createContext<Session | null>(null);
 
 /** Whoever is there finds nothing in the browser that somebody else left. */
