@@ -1,5 +1,5 @@
 import { KeyfoldError, type Provider, type SavedKey } from '@keyfold/client';
-import { wordsOf } from '@/shared/words';
+import { isOfNoNetwork, wordsOf } from '@/shared/words';
 import { texts } from '@/texts';
 import type { Verdict } from './key-actions';
 import { type KeyStatus, knownStatus } from './key-status-badge';
@@ -54,6 +54,7 @@ export function outcomeOfError(error: unknown, { name }: Provider, { isStored = 
     tone: isPassing ? 'warn' : 'bad',
     title,
     lines: [wordsOf(error), advice].filter((line) => line !== ''),
+    isOfNoNetwork: isOfNoNetwork(error),
     needsNewKey: code === 'key_rejected' || code === 'invalid_key_format',
   };
 }

@@ -21,7 +21,7 @@ export function ApiProvider({ children }: { children: ReactNode }) {
 }
 
 function ApiOfUser({ children }: { children: ReactNode }) {
-  const { token, renew, kind } = useSession();
+  const { token, renew } = useSession();
   const [hasExpired, setExpired] = useState(false);
   const client = useMemo(
     () =>
@@ -30,11 +30,11 @@ function ApiOfUser({ children }: { children: ReactNode }) {
         token,
         onUnauthenticated: async () => {
           const isRenewed = await renew();
-          setExpired(!isRenewed && kind !== 'none');
+          setExpired(!isRenewed);
           return isRenewed;
         },
       }),
-    [token, renew, kind],
+    [token, renew],
   );
   const [queries] = useState(
     () =>

@@ -7,12 +7,14 @@ import { isUsable } from '@/parts/key-status-badge';
 import { type Outcome, outcomeOfNothing } from '@/parts/outcome';
 import { whenTyping } from '@/parts/typing';
 import { classes } from '@/shared/classes';
+import { useIsOnline } from '@/shared/network';
 import { Boundary } from '@/shared/ui/boundary';
 import { Button } from '@/shared/ui/button';
 import { Notice } from '@/shared/ui/notice';
 import { ProblemNotice } from '@/shared/ui/problem-notice';
 import { Skeleton } from '@/shared/ui/skeleton';
 import { useWork } from '@/shared/use-work';
+import { isOfNoNetwork } from '@/shared/words';
 import { texts } from '@/texts';
 import { useOnboardingActions } from './actions';
 import { type Change, type Drafts, draftOf, isFilled } from './drafts';
@@ -32,13 +34,21 @@ type Props = {
   onDone: () => void;
 };
 
+interface Failures {
+  failed: number;
+  saved: number;
+  /** Nothing more is to be said of them once there is a network again. */
+  isOfNoNetworkOnly: boolean;
+}
+
 /** Every provider has a card; one button saves all that are filled. */
 export function KeysStep({ providers, keys, drafts, change, onSaved, onDone }: Props) {
   const [block, setBlock] = useState<SortedBlock | null>(null);
   const [isMoreShown, setMoreShown] = useState(() =>
     providers.some((provider) => !isProminent(provider) && isFilled(draftOf(drafts, provider.id))),
   );
-  const [failures, setFailures] = useState<{ failed: number; saved: number } | null>(null);
+  const [failures, setFailures] = useState<Failures | null>(null);
+  const isOnline = useIsOnline();
   const fields = useRef(new Map<string, HTMLInputElement>());
   const focusNext = useRef<string | null>(null);
   const { test, saveAll } = useKeyActions();
@@ -97,7 +107,8 @@ export function KeysStep({ providers, keys, drafts, change, onSaved, onDone }: P
     onSaved(saved);
     const failed = results.find((result) => 'error' in result);
     if (failed) {
-      setFailures({ failed: results.length - saved.length, saved: saved.length });
+      const isOfNoNetworkOnly = results.every((one) => !('error' in one) || isOfNoNetwork(one.error));
+      setFailures({ failed: results.length - saved.length, saved: saved.length, isOfNoNetworkOnly });
       focusNext.current = failed.provider;
       return;
     }
@@ -180,7 +191,7 @@ export function KeysStep({ providers, keys, drafts, change, onSaved, onDone }: P
           <ClipboardPaste aria-hidden="true" className="mt-0.5 size-4 shrink-0 text-brand" />
           {words.blockHint}
         </p>
-        {failures && (
+        {failures && !(failures.isOfNoNetworkOnly && isOnline) && (
           <Notice tone="bad" live>
             {words.notAllSaved(failures.failed, failures.saved)}
           </Notice>

@@ -128,7 +128,7 @@ test('a session that ends in the middle loses nothing that was typed', async () 
   const { user } = renderPage(<OnboardingView />, { path: '/onboarding' });
   await typeInto(await field('Google Gemini'), testKeys.gemini);
   await user.click(await screen.findByRole('button', { name: 'Save and continue' }));
-  expect(await screen.findByText('Your session has ended.')).toBeVisible();
+  expect(await screen.findByText('This page is not let in any more.')).toBeVisible();
   expect(await field('Google Gemini')).toHaveValue(testKeys.gemini);
 });
 

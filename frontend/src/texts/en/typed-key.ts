@@ -52,7 +52,7 @@ export const typedKey = {
       key_rejected: 'Refused by the provider, and not saved.',
       rate_limited: 'Too many tries in a short time.',
       conflict: 'Another change of this key came first.',
-      unauthenticated: 'Your session has ended.',
+      unauthenticated: 'This page is not let in any more.',
       unreachable: 'Keyfold did not answer.',
     },
     notNow: 'That is not possible just now.',
