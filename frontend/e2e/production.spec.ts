@@ -98,6 +98,9 @@ test('the next person in the same browser finds nothing of the one before', asyn
   await page.getByRole('button', { name: 'Check and replace' }).click();
   await expect.poll(() => keptKey(page)).toBe(production.standin.keys.copilotkit);
   await context.clearCookies();
+  await page.goto(production.keyfold.url);
+  await expect(page.getByRole('button', { name: /Continue with/ })).toBeVisible();
+  expect(await keptKey(page)).toBeNull();
   await signIn(page, production, 'ben');
   expect(await keptKey(page)).toBeNull();
   await expect(page.getByRole('button', { name: 'Open the assistant' })).toHaveCount(0);
