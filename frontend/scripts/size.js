@@ -27,6 +27,15 @@ function size(names) {
   return bytes / 1000;
 }
 
+for (const name of Object.keys(manifest)) {
+  const circular = (manifest[name].imports ?? []).find((needed) => withImports(needed).has(name));
+  if (!circular) continue;
+  console.error(
+    `${name} and ${circular} need each other, and whichever runs first fails. If a view's texts are needed at first now, name them in vite.config.ts.`,
+  );
+  process.exit(1);
+}
+
 const entry = Object.keys(manifest).find((name) => manifest[name].isEntry);
 const views = Object.keys(manifest).filter((name) => VIEW.test(name));
 let failed = false;
