@@ -98,9 +98,31 @@ test('the next person in the same browser finds nothing of the one before', asyn
   await page.getByRole('button', { name: 'Check and replace' }).click();
   await expect.poll(() => keptKey(page)).toBe(production.standin.keys.copilotkit);
   await context.clearCookies();
+  await page.goto(production.keyfold.url);
+  await expect(page.getByRole('button', { name: /Continue with/ })).toBeVisible();
+  expect(await keptKey(page)).toBeNull();
   await signIn(page, production, 'ben');
   expect(await keptKey(page)).toBeNull();
   await expect(page.getByRole('button', { name: 'Open the assistant' })).toHaveCount(0);
+});
+
+test('what somebody typed stays while they look around, and goes when they do', async ({
+  page,
+  context,
+  production,
+  watched,
+}) => {
+  const key = watched.typed(production.standin.keys.gemini);
+  await signIn(page, production, 'anna');
+  await page.getByLabel('Google Gemini API key').fill(key);
+  await goTo(page, 'Keys');
+  await goTo(page, 'Set up');
+  await expect(page.getByLabel('Google Gemini API key')).toHaveValue(key);
+  await page.getByRole('button', { name: 'Sign out' }).click();
+  await expect(page.getByLabel('Google Gemini API key')).toBeHidden();
+  await context.clearCookies();
+  await signIn(page, production, 'ben');
+  await expect(page.getByLabel('Google Gemini API key')).toHaveValue('');
 });
 
 test.describe('without access', () => {

@@ -10,6 +10,7 @@ use keyfold::auth::issuer::Issuer;
 use keyfold::auth::local::LocalGuard;
 use keyfold::auth::webhook::SigningSecret;
 use keyfold::clock::{Random, random_bytes};
+use keyfold::mode::Mode;
 
 use crate::config::{Network, ServerConfig};
 use crate::metrics::Metrics;
@@ -56,7 +57,12 @@ impl App {
         let guard =
             LocalGuard::new(config.allowed_hosts.clone(), origins.clone(), config.local_token.clone());
         let verifier = config.issuer.as_ref().map(|issuer| Arc::new(keyfold.token_verifier(issuer)));
-        let pages = Pages::built_in(config.issuer.as_ref());
+        // Clerk's own components know where to go, and local mode has no sign-in.
+        let asks_issuer = |issuer: &&Issuer| {
+            keyfold.mode() == Mode::Production && !issuer.is_clerk() && issuer.client_id.is_some()
+        };
+        let places = config.issuer.as_ref().filter(asks_issuer).map(|issuer| keyfold.sign_in_places(issuer));
+        let pages = Pages::built_in(config.issuer.as_ref(), places);
         Self(Arc::new(AppState {
             pages: Arc::new(pages),
             metrics: Metrics::new(&keyfold, verifier.clone()),

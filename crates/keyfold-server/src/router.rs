@@ -143,7 +143,8 @@ pub fn router(app: &App) -> Router {
         .fallback(async move |method: Method, uri: Uri, headers: HeaderMap| {
             let nothing = "There is nothing at this address. /docs lists what there is.";
             let problem = Problem::new("not_found", nothing).into_response();
-            let Some(mut page) = pages.nothing_here(&method, uri.path(), &headers) else { return problem };
+            let page = pages.nothing_here(&method, uri.path(), &headers).await;
+            let Some(mut page) = page else { return problem };
             *page.status_mut() = problem.status();
             page
         })

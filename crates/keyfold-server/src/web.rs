@@ -3,7 +3,7 @@
 mod files;
 mod policy;
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use axum::Router;
 use axum::response::{Html, IntoResponse, Response};
@@ -11,6 +11,7 @@ use axum::routing::get;
 use http::header::{ACCEPT, CONTENT_SECURITY_POLICY, X_FRAME_OPTIONS};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use keyfold::auth::issuer::Issuer;
+use keyfold::auth::{SignInOrigins, SignInPlaces};
 
 use files::{BUILT_IN, Files, PageFile};
 
@@ -39,27 +40,50 @@ pub(crate) fn is_page(path: &str) -> bool {
 /// The pages with their files, ready to be sent.
 pub struct Pages {
     files: Files,
-    policy: HeaderValue,
+    /// Who signs people in, perhaps in a window beside the page.
+    issuer: Option<Issuer>,
+    /// Where, if the page has to ask.
+    places: Option<SignInPlaces>,
+    policies: RwLock<Arc<Policies>>,
+}
+
+/// What the page may do, as long as people sign in there.
+struct Policies {
+    sign_in: Arc<SignInOrigins>,
+    page: HeaderValue,
     /// Of the address to which an issuer leads back, if it may do so in a frame of the page.
-    policy_in_frame: Option<HeaderValue>,
-    /// Whether people sign in, perhaps in a window beside the page.
-    has_sign_in: bool,
+    in_frame: Option<HeaderValue>,
+}
+
+impl Policies {
+    fn new(issuer: Option<&Issuer>, sign_in: Arc<SignInOrigins>) -> Arc<Self> {
+        let policy = |framed_by| policy::of_page(issuer, &sign_in, framed_by);
+        let page = policy("'none'");
+        let in_frame = issuer.filter(|issuer| !issuer.is_clerk()).map(|_| policy("'self'"));
+        Arc::new(Self { sign_in, page, in_frame })
+    }
 }
 
 impl Pages {
-    /// Those that were built in. `issuer` is whose tokens count.
-    pub fn built_in(issuer: Option<&Issuer>) -> Self {
-        Self::of(BUILT_IN, issuer)
+    /// Those that were built in. `issuer` is whose tokens count, and `places` where people sign in on the page.
+    pub fn built_in(issuer: Option<&Issuer>, places: Option<SignInPlaces>) -> Self {
+        Self::of(BUILT_IN, issuer, places)
     }
 
-    fn of(built: &[PageFile], issuer: Option<&Issuer>) -> Self {
+    fn of(built: &[PageFile], issuer: Option<&Issuer>, places: Option<SignInPlaces>) -> Self {
         let files = built.iter().chain(&DOCS_FILES).copied();
-        let policy = |framed_by| policy::of_page(issuer, framed_by);
         Self {
             files: Files::new(files),
-            policy: policy("'none'"),
-            policy_in_frame: issuer.filter(|issuer| !issuer.is_clerk()).map(|_| policy("'self'")),
-            has_sign_in: issuer.is_some(),
+            issuer: issuer.cloned(),
+            places,
+            policies: RwLock::new(Policies::new(issuer, Arc::default())),
+        }
+    }
+
+    /// Asks what the page has to know, so that nobody waits for it later.
+    pub(crate) fn prepare(&self) {
+        if let (Some(places), true) = (&self.places, self.files.page().is_some()) {
+            places.prepare();
         }
     }
 
@@ -68,8 +92,10 @@ impl Pages {
         let mut router = Router::new().route(DOCS, get(docs));
         for view in VIEWS.into_iter().chain([VIEW_OF_ONE_KEY]) {
             let pages = Arc::clone(self);
-            let page = move || if view == CALLBACK { pages.page_in_frame() } else { pages.page() };
-            router = router.route(view, get(async move || page()));
+            let is_callback = view == CALLBACK;
+            let page =
+                async move || if is_callback { pages.page_in_frame().await } else { pages.page().await };
+            router = router.route(view, get(page));
         }
         for (path, file) in self.files.iter() {
             let file = file.clone();
@@ -79,17 +105,22 @@ impl Pages {
     }
 
     /// The page for a browser that was led to an address where nothing is; `None` for programs.
-    pub(crate) fn nothing_here(&self, method: &Method, path: &str, headers: &HeaderMap) -> Option<Response> {
+    pub(crate) async fn nothing_here(
+        &self,
+        method: &Method,
+        path: &str,
+        headers: &HeaderMap,
+    ) -> Option<Response> {
         let wants_html = |kinds: &HeaderValue| kinds.to_str().is_ok_and(|kinds| kinds.contains("text/html"));
         let navigates = (method == Method::GET || method == Method::HEAD)
             && headers.get_all(ACCEPT).iter().any(wants_html)
             && !OF_PROGRAMS.iter().any(|begin| path.starts_with(begin));
-        (navigates && self.files.page().is_some()).then(|| self.page())
+        if navigates && self.files.page().is_some() { Some(self.page().await) } else { None }
     }
 
-    fn page_in_frame(&self) -> Response {
-        let mut response = self.page();
-        if let (Some(policy), true) = (&self.policy_in_frame, self.files.page().is_some()) {
+    async fn page_in_frame(&self) -> Response {
+        let mut response = self.page().await;
+        if let (Some(policy), true) = (&self.policies().in_frame, self.files.page().is_some()) {
             response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy.clone());
             response.headers_mut().insert(X_FRAME_OPTIONS, HeaderValue::from_static("SAMEORIGIN"));
             // It ends in the window that the page opened, and tells that page.
@@ -98,19 +129,29 @@ impl Pages {
         response
     }
 
-    fn page(&self) -> Response {
-        match self.files.page() {
-            Some(html) => {
-                let mut response =
-                    ([(CONTENT_SECURITY_POLICY, self.policy.clone())], Html(html)).into_response();
-                if self.has_sign_in {
-                    let opener = HeaderValue::from_static("same-origin-allow-popups");
-                    response.headers_mut().insert(OPENER_POLICY, opener);
-                }
-                response
-            }
-            None => of_docs(include_str!("../pages/notice.html")),
+    async fn page(&self) -> Response {
+        let Some(html) = self.files.page() else { return of_docs(include_str!("../pages/notice.html")) };
+        self.look_where_people_sign_in().await;
+        let policy = self.policies().page.clone();
+        let mut response = ([(CONTENT_SECURITY_POLICY, policy)], Html(html)).into_response();
+        if self.issuer.is_some() {
+            let opener = HeaderValue::from_static("same-origin-allow-popups");
+            response.headers_mut().insert(OPENER_POLICY, opener);
         }
+        response
+    }
+
+    async fn look_where_people_sign_in(&self) {
+        let Some(places) = &self.places else { return };
+        let sign_in = places.known().await;
+        if self.policies().sign_in != sign_in {
+            let policies = Policies::new(self.issuer.as_ref(), sign_in);
+            *self.policies.write().unwrap_or_else(PoisonError::into_inner) = policies;
+        }
+    }
+
+    fn policies(&self) -> Arc<Policies> {
+        Arc::clone(&self.policies.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

@@ -82,7 +82,7 @@ pub use usage::{DayOfUsage, UsageFigures};
 use account::{Account, IssuerMessages};
 use audit::{Action, Audit, AuditLog, AuditParts, EntryFilter, EntryPage, Event, Outcome};
 use auth::issuer::Issuer;
-use auth::{AuthenticatedUser, KeySetTimeouts, TokenVerifier};
+use auth::{AuthenticatedUser, KeySetTimeouts, SignInPlaces, TokenVerifier};
 use clock::{Clock, Random, SystemClock, SystemRandom};
 use figures::{AuditFigures, Figures};
 use gateway::{Gateway, GatewayCaller};
@@ -225,6 +225,11 @@ impl Keyfold {
     /// Verifies this issuer's tokens, by the same clock. One per process.
     pub fn token_verifier(&self, issuer: &Issuer) -> TokenVerifier {
         TokenVerifier::new(issuer, Arc::clone(&self.keys.clock), KeySetTimeouts::default())
+    }
+
+    /// Where this issuer has people sign in, by the same clock. One per process.
+    pub fn sign_in_places(&self, issuer: &Issuer) -> SignInPlaces {
+        SignInPlaces::new(issuer, Arc::clone(&self.keys.clock), KeySetTimeouts::default())
     }
 
     /// The keys of this user and of nobody else. The caller vouches for the user here, and only here.

@@ -1,7 +1,7 @@
 // A certified OpenID provider (the package oidc-provider) with a page of its own to sign in.
 import { generateKeyPairSync } from 'node:crypto';
 import { once } from 'node:events';
-import { createServer } from 'node:http';
+import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { Provider } from 'oidc-provider';
 
@@ -10,6 +10,8 @@ export const AUDIENCE = 'https://keyfold.test/api';
 
 export interface OpenIdProvider {
   url: string;
+  /** Where its pages are and tokens are given out. */
+  endpoints: string;
   /** Tokens live for an hour from now on, instead of ten minutes. */
   lengthenTokens: () => void;
   /** Ends everybody's session at the issuer, as an administrator would. */
@@ -19,12 +21,18 @@ export interface OpenIdProvider {
   stop: () => Promise<void>;
 }
 
+/** How an issuer differs from the usual one. */
+export interface IssuerOptions {
+  /** People sign in and get their tokens on another origin than the issuer's own, as at Google and Cognito. */
+  isSpread?: boolean;
+}
+
 /** Lets people sign in to the page at this address. */
-export async function startIssuer(page: string): Promise<OpenIdProvider> {
-  const server = createServer();
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+export async function startIssuer(page: string, { isSpread }: IssuerOptions = {}): Promise<OpenIdProvider> {
+  const server = await listen();
+  const elsewhere = isSpread ? await listen() : null;
+  const servers = elsewhere ? [server, elsewhere] : [server];
+  const url = addressOf(server);
   const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
   let lifetime = 600;
   const provider = new Provider(url, {
@@ -62,14 +70,31 @@ export async function startIssuer(page: string): Promise<OpenIdProvider> {
       claims: () => ({ sub: id, name: `Tester ${id}`, email: `${id}@example.com` }),
     }),
   });
+  if (elsewhere) {
+    const moved = (endpoint: string) => endpoint.replace(url, addressOf(elsewhere));
+    provider.use(async (context, next) => {
+      await next();
+      if (context.path !== '/.well-known/openid-configuration') return;
+      const { authorization_endpoint: authorization, token_endpoint: token } = context.body;
+      Object.assign(context.body, {
+        authorization_endpoint: moved(authorization),
+        token_endpoint: moved(token),
+      });
+    });
+  }
   const answer = provider.callback();
   let areSessionsEnded = false;
-  server.on('request', (request, response) => {
-    if (areSessionsEnded) request.headers.cookie = '';
-    answer(request, response);
-  });
+  for (const one of servers) {
+    one.on('request', (request, response) => {
+      if (areSessionsEnded) request.headers.cookie = '';
+      // Browsers ask for it by themselves, and tell of it in their console.
+      if (request.url === '/favicon.ico') response.writeHead(204).end();
+      else answer(request, response);
+    });
+  }
   return {
     url,
+    endpoints: addressOf(elsewhere ?? server),
     lengthenTokens: () => {
       lifetime = 3600;
     },
@@ -80,9 +105,21 @@ export async function startIssuer(page: string): Promise<OpenIdProvider> {
       areSessionsEnded = false;
     },
     stop: async () => {
-      server.closeAllConnections();
-      server.close();
-      await once(server, 'close');
+      for (const one of servers) {
+        one.closeAllConnections();
+        one.close();
+        await once(one, 'close');
+      }
     },
   };
+}
+
+async function listen(): Promise<Server> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return server;
+}
+
+function addressOf(server: Server): string {
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 }

@@ -12,7 +12,7 @@ import {
   startKeyfold,
   startStandin,
 } from '../../../clients/typescript/tests/support/servers.js';
-import { AUDIENCE, CLIENT_ID, type OpenIdProvider, startIssuer } from './issuer';
+import { AUDIENCE, CLIENT_ID, type IssuerOptions, type OpenIdProvider, startIssuer } from './issuer';
 
 export { type Keyfold, type Standin, startKeyfold, startStandin };
 
@@ -31,16 +31,20 @@ export interface Production {
 }
 
 interface Places {
-  port: number;
+  port?: number;
   /** Where the page is, if it is not Keyfold's own. */
   page?: string;
+  issuer?: IssuerOptions;
 }
 
 /** Production with PostgreSQL and sign-in through an OpenID provider. */
 export async function startProduction(standin: Standin, places?: Places): Promise<Production> {
   const port = places?.port ?? (await freePort());
   const own = `http://127.0.0.1:${port}`;
-  const [issuer, database] = await Promise.all([startIssuer(places?.page ?? own), startDatabase()]);
+  const [issuer, database] = await Promise.all([
+    startIssuer(places?.page ?? own, places?.issuer),
+    startDatabase(),
+  ]);
   const variables = {
     ...standin.providers,
     DEBUG: 'false',

@@ -1,15 +1,20 @@
 import { Activity, CircleUser, KeyRound, ListChecks, Sparkles } from 'lucide-react';
-import { type ReactNode, useEffect, useRef } from 'react';
-import { Assistant } from '@/features/assistant/assistant';
+import { lazy, type ReactNode, Suspense, useEffect, useRef } from 'react';
+import { useCopilotKitKey } from '@/features/assistant/use-copilotkit-key';
 import { ConnectionNotice } from '@/parts/connection-notice';
 import { KeyAlerts } from '@/parts/key-alerts';
 import { useConfig } from '@/session/config-context';
 import { useSession } from '@/session/session';
 import { Link, usePath } from '@/shared/navigation';
 import { Badge } from '@/shared/ui/badge';
+import { Boundary } from '@/shared/ui/boundary';
 import { texts } from '@/texts';
 import { ThemeChoice } from './theme-choice';
 import { UserMenu } from './user-menu';
+
+const Assistant = lazy(() =>
+  import('@/features/assistant/assistant').then((module) => ({ default: module.Assistant })),
+);
 
 const NAV = [
   { to: '/onboarding', label: texts.common.nav.onboarding, icon: ListChecks },
@@ -52,8 +57,22 @@ export function Shell({ children }: { children: ReactNode }) {
         {children}
       </main>
       {user && <BottomNav />}
-      <Assistant />
+      <AssistantOfUser />
     </div>
+  );
+}
+
+/** For who has a key for it; over the page, so that nothing moves when it comes. */
+function AssistantOfUser() {
+  const { user } = useSession();
+  const key = useCopilotKitKey(user?.id ?? '');
+  if (!user || key === null) return null;
+  return (
+    <Boundary failed={null}>
+      <Suspense>
+        <Assistant publicKey={key} />
+      </Suspense>
+    </Boundary>
   );
 }
 

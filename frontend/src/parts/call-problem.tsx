@@ -1,6 +1,7 @@
 import { KeyfoldError } from '@keyfold/client';
 import type { ReactNode } from 'react';
 import { Link } from '@/shared/navigation';
+import { useIsOnline } from '@/shared/network';
 import { Button } from '@/shared/ui/button';
 import { Notice } from '@/shared/ui/notice';
 import { wordsOf } from '@/shared/words';
@@ -18,6 +19,8 @@ type Props = {
 
 /** Why a call with a key failed, and the way to the key if that is at fault. */
 export function CallProblem({ error, provider, title, onRetry }: Props) {
+  // Its words are others once there is a network again.
+  useIsOnline();
   const isOfKey = error instanceof KeyfoldError && FAULTS_OF_KEYS.includes(error.code);
   const named = error instanceof KeyfoldError ? error.members.provider : undefined;
   const retry = onRetry && !isOfKey && (

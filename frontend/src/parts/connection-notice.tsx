@@ -1,14 +1,14 @@
 import { useQueryClient } from '@tanstack/react-query';
-import { useSyncExternalStore } from 'react';
 import { useHasExpired } from '@/session/client';
-import { useSession } from '@/session/session';
+import { isOfLocalMode, useSession } from '@/session/session';
+import { useIsOnline } from '@/shared/network';
 import { Button } from '@/shared/ui/button';
 import { Notice } from '@/shared/ui/notice';
 import { texts } from '@/texts';
 
 /** What stops everything on the page: no network, or a session that ran out. What was typed stays. */
 export function ConnectionNotice() {
-  const isOnline = useSyncExternalStore(watchNetwork, () => navigator.onLine);
+  const isOnline = useIsOnline();
   const hasExpired = useHasExpired();
   const { kind, problem, signIn } = useSession();
   const queries = useQueryClient();
@@ -22,7 +22,7 @@ export function ConnectionNotice() {
     );
   }
   if (!hasExpired) return null;
-  const { title, text, action } = kind === 'token' ? texts.common.tokenNeeded : texts.common.expired;
+  const { title, text, action } = isOfLocalMode(kind) ? texts.common.tokenNeeded : texts.common.expired;
   const signInAgain = async () => {
     await signIn(window.location.pathname);
     // The first answer shows that it worked.
@@ -40,13 +40,4 @@ export function ConnectionNotice() {
       </Notice>
     </div>
   );
-}
-
-function watchNetwork(onChange: () => void) {
-  window.addEventListener('online', onChange);
-  window.addEventListener('offline', onChange);
-  return () => {
-    window.removeEventListener('online', onChange);
-    window.removeEventListener('offline', onChange);
-  };
 }

@@ -1,15 +1,15 @@
-import { useKeys, useProviders } from '@/parts/queries';
+import { useKeys } from '@/parts/queries';
 import { Link } from '@/shared/navigation';
 import { Notice } from '@/shared/ui/notice';
 import { texts } from '@/texts';
+import { useNameOf } from './provider-name';
 
 /** Keys that stopped working, on every view: nobody should find out from a failed call. */
 export function KeyAlerts() {
   const { data: keys } = useKeys();
-  const { data: providers } = useProviders();
+  const nameOf = useNameOf();
   const broken = keys?.keys.filter((key) => key.status === 'rejected' || key.status === 'unreadable') ?? [];
   if (broken.length === 0) return null;
-  const nameOf = (id: string) => providers?.find((provider) => provider.id === id)?.name ?? id;
   return (
     <div className="mb-6 space-y-2">
       {broken.map((key) => (

@@ -1,12 +1,12 @@
 import type { Provider } from '@keyfold/client';
-import { ArrowUpRight, CircleCheck, Eye, EyeOff, TriangleAlert } from 'lucide-react';
-import { type ClipboardEvent, type ReactNode, type Ref, useId, useState } from 'react';
+import { ArrowUpRight, Eye, EyeOff } from 'lucide-react';
+import { type ClipboardEvent, lazy, type Ref, Suspense, useId, useState } from 'react';
 import { classes } from '@/shared/classes';
-import { Button } from '@/shared/ui/button';
+import { Boundary } from '@/shared/ui/boundary';
 import { inputLook } from '@/shared/ui/text-field';
 import { texts } from '@/texts';
-import { type SortedBlock, sortBlock } from './env-block';
-import { appearance } from './key-shape';
+import type { SortedBlock } from './env-block';
+import { prepareForTyping, whenTyping } from './typing';
 
 type Props = {
   provider: Provider;
@@ -28,10 +28,16 @@ export function KeyField({ provider, providers, value, onChange, onBlock, onMove
   const [isShown, setShown] = useState(false);
   const { name, setup_url: setupUrl } = provider;
   const takeBlock = (event: ClipboardEvent<HTMLInputElement>) => {
-    const block = sortBlock(event.clipboardData.getData('text'), providers);
-    if (!block) return;
+    const text = event.clipboardData.getData('text');
+    if (!mayBeBlock(text)) return;
     event.preventDefault();
-    onBlock(block);
+    const field = event.currentTarget;
+    const asTyped = () => onChange(withInserted(field, text));
+    whenTyping().then(({ sortBlock }) => {
+      const block = sortBlock(text, providers);
+      if (block) onBlock(block);
+      else asTyped();
+    }, asTyped);
   };
   const EyeIcon = isShown ? EyeOff : Eye;
   return (
@@ -50,6 +56,7 @@ export function KeyField({ provider, providers, value, onChange, onBlock, onMove
           type={isShown ? 'text' : 'password'}
           value={value}
           onChange={(event) => onChange(event.target.value)}
+          onFocus={prepareForTyping}
           onPaste={takeBlock}
           placeholder={texts.keyParts.placeholder}
           autoComplete="off"
@@ -79,6 +86,17 @@ export function KeyField({ provider, providers, value, onChange, onBlock, onMove
   );
 }
 
+/** Whether it has a variable in it, or several lines; a key alone is pasted as ever. */
+function mayBeBlock(text: string): boolean {
+  return /[=\n\r]|:\s/.test(text.trim());
+}
+
+/** What stands in the field with this in the place of what is selected, on one line. */
+function withInserted({ value, selectionStart, selectionEnd }: HTMLInputElement, text: string): string {
+  const [start, end] = [selectionStart ?? value.length, selectionEnd ?? value.length];
+  return value.slice(0, start) + text.replace(/[\n\r]/g, '') + value.slice(end);
+}
+
 function GetKeyLink({ name, url }: { name: string; url: string }) {
   return (
     <a
@@ -94,52 +112,22 @@ function GetKeyLink({ name, url }: { name: string; url: string }) {
   );
 }
 
-type HintProps = Pick<Props, 'provider' | 'providers' | 'value' | 'onMove'>;
-
 /** So much is typed before its form means anything. */
 const TELLING_LENGTH = 6;
 
+// Loaded when somebody is about to type.
+const TypedHint = lazy(() => whenTyping().then((typing) => ({ default: typing.TypedHint })));
+
+type HintProps = Pick<Props, 'provider' | 'providers' | 'value' | 'onMove'>;
+
 function Hint({ provider, providers, value, onMove }: HintProps) {
-  const { name } = provider;
-  const { hint, hints } = texts.keyParts;
-  const seen = appearance(value, provider, providers);
-  const usual = <span className="text-ink-soft">{hint(provider.format_hint)}</span>;
+  const usual = <span className="text-ink-soft">{texts.keyParts.hint(provider.format_hint)}</span>;
   if (value.trim().length < TELLING_LENGTH) return usual;
-  switch (seen.kind) {
-    case 'empty':
-      return usual;
-    case 'known':
-      return <Said tone="good">{hints.known(name)}</Said>;
-    case 'unknown':
-      return <Said tone="plain">{hints.unknown(name, provider.format_hint)}</Said>;
-    case 'foreign':
-      return (
-        <>
-          <Said tone="bad">{hints.foreign(seen.owner.name, name)}</Said>
-          {onMove && (
-            <Button size="small" kind="quiet" onClick={() => onMove(seen.owner)}>
-              {hints.move(seen.owner.name)}
-            </Button>
-          )}
-        </>
-      );
-    case 'refused':
-      return <Said tone="bad">{hints.refused(seen.why)}</Said>;
-    case 'placeholder':
-      return <Said tone="bad">{hints.placeholder}</Said>;
-    case 'malformed':
-      return <Said tone="bad">{hints.malformed}</Said>;
-  }
-}
-
-const TONES = { good: 'text-good', bad: 'text-bad', plain: 'text-ink-soft' };
-
-function Said({ tone, children }: { tone: keyof typeof TONES; children: ReactNode }) {
-  const Icon = tone === 'good' ? CircleCheck : TriangleAlert;
   return (
-    <span className={classes('inline-flex items-start gap-1.5', TONES[tone])}>
-      <Icon aria-hidden="true" className="mt-0.5 size-4 shrink-0" />
-      {children}
-    </span>
+    <Boundary failed={usual}>
+      <Suspense fallback={usual}>
+        <TypedHint provider={provider} providers={providers} value={value} onMove={onMove} usual={usual} />
+      </Suspense>
+    </Boundary>
   );
 }

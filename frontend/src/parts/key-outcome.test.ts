@@ -37,7 +37,7 @@ test('what the server says of an error is always shown', () => {
 
 test('a session that ended is told in words for people, not in the server’s for programs', () => {
   const [words] = outcomeOfError(new KeyfoldError('unauthenticated', 'Send a bearer token.'), gemini).lines;
-  expect(words).toBe(texts.common.expired.text);
+  expect(words).toBe(texts.common.notLetIn);
 });
 
 test('an error that has nothing to do with the key does not blame it', () => {

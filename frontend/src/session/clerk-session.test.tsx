@@ -5,15 +5,17 @@ import { type Session, useSession } from './session';
 
 // Clerk as its hooks tell of it; the live service is not asked.
 const clerk = vi.hoisted(() => ({
+  status: 'ready' as 'loading' | 'ready' | 'error',
   userId: null as string | null,
   user: null as { id: string } | null,
   getToken: async () => 'eyJ.test.data' as string | null,
 }));
 vi.mock('@clerk/react', () => ({
   ClerkProvider: ({ children }: { children: unknown }) => children,
-  ClerkFailed: () => null,
+  ClerkFailed: ({ children }: { children: unknown }) => (clerk.status === 'error' ? children : null),
+  ClerkLoading: ({ children }: { children: unknown }) => (clerk.status === 'loading' ? children : null),
   SignIn: () => 'Clerk’s form',
-  useAuth: () => ({ isLoaded: true, userId: clerk.userId, getToken: clerk.getToken }),
+  useAuth: () => ({ isLoaded: clerk.status === 'ready', userId: clerk.userId, getToken: clerk.getToken }),
   useUser: () => ({ user: clerk.user }),
   useClerk: () => clerk,
 }));
@@ -36,7 +38,21 @@ function is(id: string | null) {
   clerk.user = id === null ? null : { id };
 }
 
-beforeEach(() => is(null));
+beforeEach(() => {
+  is(null);
+  clerk.status = 'ready';
+});
+
+test('where Clerk’s script does not come, the page says so under a heading, and waits no more', () => {
+  clerk.status = 'loading';
+  const { rerender } = render(page());
+  expect(screen.getByText('waiting')).toBeVisible();
+  clerk.status = 'error';
+  rerender(page());
+  expect(screen.getByRole('heading', { level: 1, name: 'Signing in could not be loaded' })).toBeVisible();
+  expect(screen.getByRole('button', { name: 'Reload' })).toBeVisible();
+  expect(screen.queryByText('waiting')).toBeNull();
+});
 
 test('whose session is pending at Clerk is not signed in', () => {
   clerk.user = { id: 'user_anna' };

@@ -1,6 +1,8 @@
-import { ClerkFailed, ClerkProvider, SignIn, useAuth, useClerk, useUser } from '@clerk/react';
+import { ClerkFailed, ClerkLoading, ClerkProvider, SignIn, useAuth, useClerk, useUser } from '@clerk/react';
 import { type ReactNode, useEffect, useMemo, useState } from 'react';
 import { navigate } from 'wouter/use-browser-location';
+import { Button } from '@/shared/ui/button';
+import { Empty } from '@/shared/ui/empty';
 import { texts } from '@/texts';
 import { leaveBrowser, onSignOutElsewhere } from './leaving';
 import { ownPath, type Session, SessionProvider, type SignedIn } from './session';
@@ -19,9 +21,7 @@ export function ClerkSession({ publishableKey, waiting, children }: Props) {
       routerReplace={(to) => navigate(to, { replace: true })}
     >
       <ClerkFailed>
-        <p role="alert" className="mx-auto max-w-5xl px-4 pt-24">
-          {texts.signIn.failed('Clerk')}
-        </p>
+        <NotLoaded />
       </ClerkFailed>
       <WithClerk waiting={waiting}>{children}</WithClerk>
     </ClerkProvider>
@@ -61,8 +61,29 @@ function WithClerk({ waiting, children }: { waiting: ReactNode; children: ReactN
       },
     };
   }, [user, getToken, clerk]);
-  if (!isLoaded || (id !== null && user?.id !== id)) return waiting;
+  // Nothing is waited for once Clerk's script has failed.
+  if (!isLoaded) return <ClerkLoading>{waiting}</ClerkLoading>;
+  if (id !== null && user?.id !== id) return waiting;
   return <SessionProvider value={session}>{children}</SessionProvider>;
+}
+
+/** Without Clerk's script nobody can sign in. */
+function NotLoaded() {
+  const { title, text } = texts.signIn.notLoaded;
+  const reload = (
+    <Button kind="primary" onClick={() => window.location.reload()}>
+      {texts.common.crash.action}
+    </Button>
+  );
+  return (
+    <main className="mx-auto max-w-5xl px-4 pt-24">
+      <div role="alert">
+        <Empty title={title} titleAs="h1" action={reload}>
+          {text}
+        </Empty>
+      </div>
+    </main>
+  );
 }
 
 /** Clerk's own, which leads to where the person wanted to go. */

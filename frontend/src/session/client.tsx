@@ -2,12 +2,14 @@ import { KeyfoldClient, KeyfoldError } from '@keyfold/client';
 import { QueryCache, QueryClient, QueryClientProvider } from '@tanstack/react-query';
 import { createContext, type ReactNode, useContext, useMemo, useState } from 'react';
 import { baseUrl } from './config';
+import { Kept } from './kept';
 import { useSession } from './session';
 
 interface Api {
   client: KeyfoldClient;
   /** Whether the credential ran out and could not be renewed: what was typed stays, and a sign-in goes on from here. */
   hasExpired: boolean;
+  kept: Kept;
 }
 
 const ApiContext = createContext<Api | null>(null);
@@ -19,7 +21,7 @@ export function ApiProvider({ children }: { children: ReactNode }) {
 }
 
 function ApiOfUser({ children }: { children: ReactNode }) {
-  const { token, renew, kind } = useSession();
+  const { token, renew } = useSession();
   const [hasExpired, setExpired] = useState(false);
   const client = useMemo(
     () =>
@@ -28,11 +30,11 @@ function ApiOfUser({ children }: { children: ReactNode }) {
         token,
         onUnauthenticated: async () => {
           const isRenewed = await renew();
-          setExpired(!isRenewed && kind !== 'none');
+          setExpired(!isRenewed);
           return isRenewed;
         },
       }),
-    [token, renew, kind],
+    [token, renew],
   );
   const [queries] = useState(
     () =>
@@ -44,7 +46,8 @@ function ApiOfUser({ children }: { children: ReactNode }) {
         },
       }),
   );
-  const api = useMemo(() => ({ client, hasExpired }), [client, hasExpired]);
+  const [kept] = useState(() => new Kept());
+  const api = useMemo(() => ({ client, hasExpired, kept }), [client, hasExpired, kept]);
   return (
     <ApiContext.Provider value={api}>
       <QueryClientProvider client={queries}>{children}</QueryClientProvider>
@@ -67,3 +70,4 @@ function useApi(): Api {
 
 export const useClient = () => useApi().client;
 export const useHasExpired = () => useApi().hasExpired;
+export const useKept = () => useApi().kept;

@@ -9,3 +9,8 @@ export type PublicConfig = Awaited<ReturnType<KeyfoldClient['config']>>;
 export function fetchConfig(signal?: AbortSignal): Promise<PublicConfig> {
   return new KeyfoldClient({ baseUrl }).config({ signal });
 }
+
+/** The issuer's host, as people know it; null if there is none. */
+export function hostOf({ issuer }: PublicConfig['auth']): string | null {
+  return issuer && URL.canParse(issuer) ? new URL(issuer).host : null;
+}

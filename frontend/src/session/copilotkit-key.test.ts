@@ -4,6 +4,7 @@ import {
   forgetCopilotKitKey,
   inFront,
   keepCopilotKitKey,
+  nobodyInFront,
   readCopilotKitKey,
 } from './copilotkit-key';
 
@@ -38,6 +39,15 @@ test('a key whose owner left while it was being saved is not kept', () => {
     keepCopilotKitKey('alice', key);
     expect(localStorage).toHaveLength(0);
   }
+});
+
+test('where nobody is signed in any more, nothing is left for whoever comes next', () => {
+  keepCopilotKitKey('alice', key);
+  // Not known who it is: perhaps its owner.
+  inFront(null);
+  expect(readCopilotKitKey('alice')).toBe(key);
+  nobodyInFront();
+  expect(localStorage).toHaveLength(0);
 });
 
 test('where nothing can be kept, nothing fails', () => {

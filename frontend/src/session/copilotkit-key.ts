@@ -17,8 +17,13 @@ let userInFront: string | null = null;
 /** Says who is in front of the page, null for nobody. What somebody else left goes. */
 export function inFront(userId: string | null): void {
   userInFront = userId;
-  const isThere = read(STORED_AS) !== null || read(OWNER_STORED_AS) !== null;
-  if (userId !== null && isThere && readCopilotKitKey(userId) === null) forgetCopilotKitKey();
+  if (userId !== null && isAnythingThere() && readCopilotKitKey(userId) === null) forgetCopilotKitKey();
+}
+
+/** Where it is known that nobody is signed in any more, nothing waits for whoever comes next. */
+export function nobodyInFront(): void {
+  inFront(null);
+  if (isAnythingThere()) forgetCopilotKitKey();
 }
 
 /** Keeps it, unless its owner left while it was being saved. */
@@ -40,6 +45,10 @@ export function forgetCopilotKitKey(): void {
   forget(STORED_AS);
   forget(OWNER_STORED_AS);
   tell();
+}
+
+function isAnythingThere(): boolean {
+  return read(STORED_AS) !== null || read(OWNER_STORED_AS) !== null;
 }
 
 function tell() {

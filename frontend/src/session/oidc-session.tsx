@@ -2,7 +2,7 @@ import type { User } from 'oidc-client-ts';
 import { type ReactNode, useEffect, useMemo, useState } from 'react';
 import { canKeep } from '@/shared/storage';
 import { texts } from '@/texts';
-import type { PublicConfig } from './config';
+import { hostOf, type PublicConfig } from './config';
 import { leaveBrowser, onSignOutElsewhere } from './leaving';
 import { credentialOf, openIdManager, type Started, signIn, signOut, start } from './oidc';
 import { type Session, SessionProvider, type SignedIn } from './session';
@@ -49,7 +49,7 @@ export function OidcSession({ auth, waiting, children }: Props) {
     () => ({
       kind: 'oidc',
       user: who,
-      problem: problemOf(failure ?? signInFailure, auth.issuer),
+      problem: problemOf(failure ?? signInFailure, auth),
       form: null,
       ...ways,
       signIn: async (returnTo) => {
@@ -63,7 +63,7 @@ export function OidcSession({ auth, waiting, children }: Props) {
         await signOut(manager);
       },
     }),
-    [who, failure, signInFailure, auth.issuer, ways, manager, setUser],
+    [who, failure, signInFailure, auth, ways, manager, setUser],
   );
   if (state.is === 'passing') return waiting;
   return <SessionProvider value={session}>{children}</SessionProvider>;
@@ -102,11 +102,7 @@ export function waysOf(manager: Manager, id: string | null): Pick<Session, 'toke
   return { renew, token: async () => (await current()) ?? ((await renew()) ? current() : null) };
 }
 
-function problemOf(failure: unknown, issuer: string | null | undefined): string | null {
+function problemOf(failure: unknown, auth: PublicConfig['auth']): string | null {
   if (!canKeep()) return texts.signIn.noStorage;
-  return failure ? texts.signIn.failed(hostOf(issuer)) : null;
-}
-
-function hostOf(issuer: string | null | undefined): string {
-  return issuer && URL.canParse(issuer) ? new URL(issuer).host : '';
+  return failure ? texts.signIn.failed(hostOf(auth) ?? '') : null;
 }

@@ -1,5 +1,5 @@
 import { createContext, createElement, type ReactNode, useContext, useEffect } from 'react';
-import { inFront } from './copilotkit-key';
+import { inFront, nobodyInFront } from './copilotkit-key';
 
 /** Who is in front of the page, and how requests say so. */
 export interface Session {
@@ -27,12 +27,19 @@ export interface SignedIn {
   email: string | null;
 }
 
+/** Where people do not sign in: whoever may use the machine is the one user. */
+export function isOfLocalMode(kind: Session['kind']): kind is 'none' | 'token' {
+  return kind === 'none' || kind === 'token';
+}
+
 const SessionContext = createContext<Session | null>(null);
 
 /** Whoever is there finds nothing in the browser that somebody else left. */
 export function SessionProvider({ value, children }: { value: Session; children: ReactNode }) {
   const userId = value.user?.id ?? null;
-  useEffect(() => inFront(userId), [userId]);
+  // Where it could not be found out who is here, it may still be the one whose key it is.
+  const isNobody = userId === null && value.problem === null;
+  useEffect(() => (isNobody ? nobodyInFront() : inFront(userId)), [userId, isNobody]);
   return createElement(SessionContext.Provider, { value }, children);
 }
 

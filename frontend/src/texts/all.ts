@@ -6,5 +6,7 @@ export { keyParts } from './en/key-parts';
 export { keys } from './en/keys';
 export { onboarding } from './en/onboarding';
 export { results } from './en/results';
+export { setupParts } from './en/setup-parts';
 export { signIn } from './en/sign-in';
 export { tryIt } from './en/try-it';
+export { typedKey } from './en/typed-key';

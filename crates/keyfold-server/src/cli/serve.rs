@@ -96,6 +96,7 @@ async fn run(config: Config) -> Result<(), Failure> {
     };
     // Nobody waits for the issuer: it may be away while Keyfold starts.
     let refreshing = tokio::spawn(refresh_key_set_regularly(app.clone(), stopped.clone()));
+    app.pages.prepare();
     // Listened for before readiness is told, so that whoever waits for that may stop it at once.
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::spawn(async move {

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use http::HeaderValue;
+use keyfold::auth::SignInOrigins;
 use keyfold::auth::issuer::Issuer;
 use url::Url;
 
@@ -20,8 +21,9 @@ const COPILOTKIT_CLOUD: &str = "https://api.cloud.copilotkit.ai";
 
 /// The same for the web page, which also talks to whoever signs its users in, and to CopilotKit's cloud.
 ///
-/// `framed_by`: `'none'`, but for the page's own address to which the issuer leads back in a hidden frame.
-pub(super) fn of_page(issuer: Option<&Issuer>, framed_by: &str) -> HeaderValue {
+/// `sign_in`: what an issuer other than Clerk says of itself. `framed_by`: `'none'`, but for the page's own address to
+/// which the issuer leads back in a hidden frame.
+pub(super) fn of_page(issuer: Option<&Issuer>, sign_in: &SignInOrigins, framed_by: &str) -> HeaderValue {
     let mut script = vec!["'self'".to_owned()];
     let mut style = script.clone();
     let mut pictures = vec!["'self'".to_owned(), "data:".into()];
@@ -43,8 +45,10 @@ pub(super) fn of_page(issuer: Option<&Issuer>, framed_by: &str) -> HeaderValue {
             worker.extend(["'self'".to_owned(), "blob:".into()]);
             form = "'self'";
         } else {
+            add(&mut connect, sign_in.token.as_deref());
             // Silent renewal: the issuer in a hidden frame, which then leads back to the page's own address.
             frame.extend(["'self'".to_owned(), at]);
+            add(&mut frame, sign_in.authorization.as_deref());
         }
     }
     let mut policy = String::from("default-src 'none'");
@@ -68,8 +72,19 @@ pub(super) fn of_page(issuer: Option<&Issuer>, framed_by: &str) -> HeaderValue {
     HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static(OF_DOCS))
 }
 
-/// Scheme, host and port of an address.
+fn add(sources: &mut Vec<String>, address: Option<&str>) {
+    if let Some(origin) = address.and_then(origin)
+        && !sources.contains(&origin)
+    {
+        sources.push(origin);
+    }
+}
+
+/// Scheme, host and port of an address. Nothing that a policy would read as more than one host: host names may have
+/// semicolons and asterisks.
 fn origin(address: &str) -> Option<String> {
     let origin = Url::parse(address).ok()?.origin();
-    origin.is_tuple().then(|| origin.ascii_serialization())
+    let text = origin.is_tuple().then(|| origin.ascii_serialization())?;
+    let is_plain = |c: u8| c.is_ascii_alphanumeric() || b"-._:/[]".contains(&c);
+    text.bytes().all(is_plain).then_some(text)
 }

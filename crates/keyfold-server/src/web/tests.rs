@@ -3,6 +3,7 @@ use http::header::{
 };
 
 use http::StatusCode;
+use keyfold::settings::{Problems, Sources};
 
 use super::*;
 
@@ -107,9 +108,9 @@ fn only_what_has_its_hash_in_its_name_is_kept_forever() {
 
 #[tokio::test]
 async fn a_browser_that_is_led_nowhere_sees_the_page_and_programs_a_problem() {
-    let pages = Pages::of(&BUILT, None);
+    let pages = Pages::of(&BUILT, None, None);
     let html = headers(ACCEPT, "text/html,application/xhtml+xml;q=0.9");
-    let answer = pages.nothing_here(&Method::GET, "/nowhere", &html).unwrap();
+    let answer = pages.nothing_here(&Method::GET, "/nowhere", &html).await.unwrap();
     assert_eq!(body(answer).await, PAGE);
     for (method, path, headers) in [
         (Method::POST, "/nowhere", html.clone()),
@@ -119,30 +120,90 @@ async fn a_browser_that_is_led_nowhere_sees_the_page_and_programs_a_problem() {
         (Method::GET, "/gateway/nowhere", html.clone()),
         (Method::GET, "/assets/old-AbCd_123.js", html.clone()),
     ] {
-        assert!(pages.nothing_here(&method, path, &headers).is_none(), "{method} {path}");
+        assert!(pages.nothing_here(&method, path, &headers).await.is_none(), "{method} {path}");
     }
-    assert!(Pages::of(&[], None).nothing_here(&Method::GET, "/nowhere", &html).is_none());
+    assert!(Pages::of(&[], None, None).nothing_here(&Method::GET, "/nowhere", &html).await.is_none());
 }
 
 #[tokio::test]
 async fn without_a_built_page_there_is_a_notice_that_says_how_to_get_it() {
-    let answer = Pages::of(&[], None).page();
+    let answer = Pages::of(&[], None, None).page().await;
     assert_eq!(answer.status(), StatusCode::OK);
     assert_eq!(header(&answer, CONTENT_SECURITY_POLICY), policy::OF_DOCS);
     assert!(body(answer).await.contains("make run"));
-    assert_eq!(body(Pages::of(&BUILT, None).page()).await, PAGE);
+    assert_eq!(body(Pages::of(&BUILT, None, None).page().await).await, PAGE);
 }
 
 #[test]
 fn the_policy_knows_where_people_sign_in_and_the_assistant_is_and_nobody_else() {
-    let local = Pages::of(&BUILT, None);
+    let local = Pages::of(&BUILT, None, None).policies();
     assert_eq!(
-        local.policy,
+        local.page,
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; \
          connect-src 'self' https://api.cloud.copilotkit.ai; manifest-src 'self'; form-action 'none'; base-uri 'none'; \
          frame-ancestors 'none'"
     );
-    assert!(local.policy_in_frame.is_none());
+    assert!(local.in_frame.is_none());
+}
+
+/// An issuer as its settings are read.
+fn issuer(address: &str) -> Issuer {
+    let dir = tempfile::tempdir().unwrap();
+    let variables = [("DEBUG", "true"), ("KEYFOLD_AUTH_ISSUER", address), ("KEYFOLD_AUTH_CLIENT_ID", "page")];
+    let environment =
+        variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into_iter().collect();
+    let sources = Sources::load(environment, dir.path()).unwrap();
+    Issuer::read(&sources, &[], &mut Problems::default()).unwrap()
+}
+
+/// The sources of this directive for a page of `https://id.example`, whose tokens are given out and asked for there.
+fn sources(directive: &str, token: &str, authorization: &str) -> String {
+    let mut sign_in = SignInOrigins::default();
+    sign_in.token = Some(token.to_owned());
+    sign_in.authorization = Some(authorization.to_owned());
+    let policy = policy::of_page(Some(&issuer("https://id.example")), &sign_in, "'none'");
+    let policy = policy.to_str().unwrap().to_owned();
+    let found = policy.split("; ").find_map(|part| part.strip_prefix(directive)?.strip_prefix(' '));
+    found.unwrap_or_default().to_owned()
+}
+
+#[test]
+fn the_policy_has_the_hosts_where_an_issuer_signs_people_in() {
+    let own = "https://id.example";
+    let connect = "'self' https://api.cloud.copilotkit.ai https://id.example";
+    assert_eq!(sources("connect-src", own, own), connect);
+    assert_eq!(sources("frame-src", own, own), "'self' https://id.example");
+    let (token, pages) = ("https://oauth2.example.net:8443", "http://127.0.0.1:9000");
+    assert_eq!(sources("connect-src", token, pages), format!("{connect} {token}"));
+    assert_eq!(sources("frame-src", token, pages), format!("'self' https://id.example {pages}"));
+    assert_eq!(sources("script-src", token, pages), "'self'");
+}
+
+#[test]
+fn an_issuer_cannot_write_into_the_policy() {
+    for odd in [
+        "https://*",
+        "https://*.example.net",
+        "https://a;script-src",
+        "https://a,b.example",
+        "https://'unsafe-inline'",
+        "https://a.example; script-src *",
+        "https://a.example\r\nx: y",
+        "'unsafe-inline'",
+        "*",
+        "https:",
+        "data:",
+        "blob:https://id.example/1",
+        "",
+    ] {
+        assert_eq!(
+            sources("connect-src", odd, odd),
+            "'self' https://api.cloud.copilotkit.ai https://id.example",
+            "{odd}"
+        );
+        assert_eq!(sources("frame-src", odd, odd), "'self' https://id.example", "{odd}");
+        assert_eq!(sources("script-src", odd, odd), "'self'", "{odd}");
+    }
 }
 
 #[test]

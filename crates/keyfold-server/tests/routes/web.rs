@@ -1,9 +1,14 @@
 //! The pages. Whether the web page is built in depends on where the tests are built; the notice stands for it if not.
 
-use keyfold_standin::issuer::PARTY;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use keyfold_standin::Issuer;
+use keyfold_standin::issuer::{Answer as IssuerAnswer, DISCOVERY_PATH, PARTY};
 
 use crate::support::production::{PUBLIC_URL, Production};
-use crate::support::{Answer, Local};
+use crate::support::{Answer, Local, Setup};
 
 const VIEWS: [&str; 9] =
     ["/", "/onboarding", "/keys", "/keys/gemini", "/try", "/activity", "/account", "/sign-in", "/callback"];
@@ -116,6 +121,110 @@ async fn the_page_may_talk_to_the_issuer_which_leads_back_in_a_frame_of_it() {
     assert!(policy(&back).contains("frame-ancestors 'self'"), "{}", policy(&back));
     assert_eq!(back.header("x-frame-options"), "SAMEORIGIN");
     assert_eq!(back.header("cross-origin-opener-policy"), "unsafe-none");
+}
+
+const TOKENS_AT: &str = "https://oauth2.example.net";
+const SIGN_IN_AT: &str = "https://login.example.org:8443";
+
+/// From now on the issuer has people sign in elsewhere, and gives out their tokens at this origin.
+fn sign_in_elsewhere(issuer: &Issuer, tokens_at: &str) {
+    let mut document = issuer.discovery_document();
+    document["token_endpoint"] = format!("{tokens_at}/token").into();
+    document["authorization_endpoint"] = format!("{SIGN_IN_AT}/authorize?tenant=a").into();
+    issuer.answer(DISCOVERY_PATH, IssuerAnswer::Json(document));
+}
+
+fn looks(issuer: &Issuer) -> usize {
+    issuer.requests().iter().filter(|path| *path == DISCOVERY_PATH).count()
+}
+
+/// Opens the page until its policy has this origin; so many seconds pass each time.
+async fn until_it_may_talk_to(production: &Production, origin: &str, seconds: i64) {
+    let opening = async {
+        while !policy(&production.get("/").await).contains(origin) {
+            production.clock.advance(SignedDuration::from_secs(seconds));
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), opening).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_page_may_talk_to_the_hosts_that_the_issuer_names_for_signing_in() {
+    let issuer = Arc::new(Issuer::start().await);
+    sign_in_elsewhere(&issuer, TOKENS_AT);
+    for (name, value) in
+        [("KEYFOLD_METRICS_ADDR", "off".to_owned()), ("KEYFOLD_AUTH_JWKS_URL", issuer.key_set_url())]
+    {
+        let setup = Production::with("KEYFOLD_AUTH_CLIENT_ID", PARTY).with(name, &value);
+        let production = setup.issuer(issuer.clone()).start().await;
+        let before = looks(&issuer);
+        let page = production.get("/").await;
+        if !is_built(&page) {
+            return;
+        }
+        let own = issuer.url();
+        for path in ["/", "/callback", "/keys"] {
+            let page = production.get(path).await;
+            assert!(
+                policy(&page).contains(&format!(" {own} {TOKENS_AT}; frame-src 'self' {own} {SIGN_IN_AT};"))
+            );
+        }
+        assert_eq!(looks(&issuer), before + 1, "not for each page");
+    }
+}
+
+#[tokio::test]
+async fn the_page_follows_an_issuer_that_moves() {
+    let production = Production::with("KEYFOLD_AUTH_CLIENT_ID", PARTY).start().await;
+    let page = production.get("/").await;
+    if !is_built(&page) {
+        return;
+    }
+    sign_in_elsewhere(&production.issuer, TOKENS_AT);
+    production.clock.advance(SignedDuration::from_secs(599));
+    assert!(!policy(&production.get("/").await).contains(TOKENS_AT));
+    assert_eq!(looks(&production.issuer), 1);
+    production.clock.advance(SignedDuration::from_secs(1));
+    until_it_may_talk_to(&production, TOKENS_AT, 0).await;
+    assert_eq!(looks(&production.issuer), 2);
+
+    // What comes of nonsense is nothing.
+    production.issuer.answer(DISCOVERY_PATH, IssuerAnswer::Json("nonsense".into()));
+    production.clock.advance(SignedDuration::from_secs(600));
+    production.get("/").await;
+    production.issuer.wait_for_requests(3).await;
+    assert!(policy(&production.get("/").await).contains(TOKENS_AT));
+    sign_in_elsewhere(&production.issuer, "https://new.example.net");
+    until_it_may_talk_to(&production, "https://new.example.net", 5).await;
+    assert!(!policy(&production.get("/").await).contains(TOKENS_AT));
+}
+
+#[tokio::test]
+async fn an_issuer_that_is_away_keeps_nobody_from_the_page() {
+    let issuer = Arc::new(Issuer::start().await);
+    sign_in_elsewhere(&issuer, TOKENS_AT);
+    issuer.go_away().await;
+    let setup = Production::with("KEYFOLD_AUTH_CLIENT_ID", PARTY).issuer(issuer.clone());
+    let production = setup.start().await;
+    let page = production.get("/").await;
+    if !is_built(&page) {
+        return;
+    }
+    assert_eq!(page.status, 200);
+    let own = issuer.url();
+    assert!(policy(&page).contains(&format!(" {own}; frame-src 'self' {own};")), "{}", policy(&page));
+    issuer.come_back().await;
+    until_it_may_talk_to(&production, TOKENS_AT, 5).await;
+}
+
+#[tokio::test]
+async fn an_issuer_with_which_the_page_signs_nobody_in_is_not_asked_where() {
+    let production = Production::start().await;
+    production.get("/").await;
+    let local = Setup::default().with("KEYFOLD_AUTH_ISSUER", production.issuer.url());
+    let local = local.with("KEYFOLD_AUTH_CLIENT_ID", PARTY).start().await;
+    local.get("/").await;
+    assert_eq!(looks(&production.issuer), 0);
 }
 
 #[tokio::test]

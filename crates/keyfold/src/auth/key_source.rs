@@ -86,11 +86,17 @@ impl KeySource {
 
     /// Asked again every time, since an issuer may move its key set.
     async fn discover(&self) -> Result<DocumentAddress, KeySetError> {
-        let issuer = self.issuer.trim_end_matches('/');
-        let address = parse(&format!("{issuer}/.well-known/openid-configuration"))?;
-        let document = self.client.get(&address, ANSWER_LIMIT).await?;
-        key_set_address(&document, &self.issuer)
+        key_set_address(&discovery_document(&self.issuer, &self.client).await?, &self.issuer)
     }
+}
+
+/// This issuer's discovery document as it comes.
+pub(super) async fn discovery_document(
+    issuer: &str,
+    client: &DocumentClient,
+) -> Result<Vec<u8>, KeySetError> {
+    let address = parse(&format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/')))?;
+    Ok(client.get(&address, ANSWER_LIMIT).await?)
 }
 
 /// Where this issuer's discovery document says that the key set is.
@@ -100,13 +106,24 @@ fn key_set_address(document: &[u8], issuer: &str) -> Result<DocumentAddress, Key
         issuer: String,
         jwks_uri: String,
     }
-    let document: Document =
-        serde_json::from_slice(document).map_err(|_| KeySetError::Nonsense("a discovery document"))?;
-    // Section 4.3: must be identical.
-    if document.issuer != issuer {
-        return Err(KeySetError::ForeignIssuer);
-    }
-    let address = parse(&document.jwks_uri)?;
+    let document: Document = read_discovery_document(document)?;
+    check_issuer(&document.issuer, issuer)?;
+    named_address(&document.jwks_uri, issuer)
+}
+
+/// What is wanted of a discovery document.
+pub(super) fn read_discovery_document<'d, T: Deserialize<'d>>(document: &'d [u8]) -> Result<T, KeySetError> {
+    serde_json::from_slice(document).map_err(|_| KeySetError::Nonsense("a discovery document"))
+}
+
+/// Section 4.3: must be identical.
+pub(super) fn check_issuer(named: &str, issuer: &str) -> Result<(), KeySetError> {
+    if named == issuer { Ok(()) } else { Err(KeySetError::ForeignIssuer) }
+}
+
+/// An address that this issuer's discovery document names.
+pub(super) fn named_address(address: &str, issuer: &str) -> Result<DocumentAddress, KeySetError> {
+    let address = parse(address)?;
     // An issuer elsewhere has no business with what listens on this machine.
     if address.is_loopback() && !parse(issuer)?.is_loopback() {
         return Err(KeySetError::AddressOfThisMachine);

@@ -10,6 +10,7 @@ mod key_source;
 pub mod local;
 mod refusal;
 mod remembered;
+mod sign_in;
 mod verifier;
 pub mod webhook;
 
@@ -18,6 +19,7 @@ pub use claims::VerifiedToken;
 pub use compact::CompactToken;
 pub use key_source::{KeySetError, KeySetTimeouts};
 pub use refusal::TokenRefusal;
+pub use sign_in::{SignInOrigins, SignInPlaces};
 pub use verifier::{REFRESH_EVERY, TokenVerifier};
 
 use std::net::IpAddr;

@@ -38,6 +38,11 @@ impl DocumentAddress {
     pub fn is_loopback(&self) -> bool {
         self.0.host().is_some_and(|host| is_loopback(&host))
     }
+
+    /// Scheme, host and port, as browsers write them.
+    pub fn origin(&self) -> String {
+        self.0.origin().ascii_serialization()
+    }
 }
 
 /// Fetches documents.

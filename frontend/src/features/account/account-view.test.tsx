@@ -1,6 +1,7 @@
 import { screen, waitFor } from '@testing-library/react';
 import { HttpResponse, http } from 'msw';
 import { beforeEach, expect, test, vi } from 'vitest';
+import { useDraft } from '@/parts/draft';
 import type { Session } from '@/session/session';
 import { api, problem, renderPage, storedKey } from '@/test/render';
 import { server } from '@/test/server';
@@ -139,3 +140,24 @@ test('a deletion that fails says why, and can be tried again without typing', as
   expect(await screen.findByText('Everything is deleted')).toBeInTheDocument();
   expect(screen.getByRole('link', { name: 'Set up again' })).toHaveAttribute('href', '/onboarding');
 });
+
+test('in local mode a deletion takes what was typed and not saved with it', async () => {
+  keyfoldWithData();
+  server.use(http.delete(api('/me'), () => new HttpResponse(null, { status: 204 })));
+  const { user } = renderPage(
+    <>
+      <Typing />
+      <AccountView />
+    </>,
+  );
+  await user.type(screen.getByLabelText('typed'), 'half of a key');
+  await user.click(await screen.findByRole('button', { name: 'Delete everything…' }));
+  await user.type(await screen.findByLabelText(/Type “delete”/), 'delete');
+  await user.click(screen.getByRole('button', { name: 'Delete everything' }));
+  await waitFor(() => expect(screen.getByLabelText('typed')).toHaveValue(''));
+});
+
+function Typing() {
+  const [text, type] = useDraft('test');
+  return <input aria-label="typed" value={text} onChange={(event) => type(event.target.value)} />;
+}

@@ -1,7 +1,8 @@
 import { useQueryClient } from '@tanstack/react-query';
 import { lazy, Suspense, useEffect, useRef, useState } from 'react';
+import { useKept } from '@/session/client';
 import { forgetCopilotKitKey } from '@/session/copilotkit-key';
-import { useSession } from '@/session/session';
+import { isOfLocalMode, useSession } from '@/session/session';
 import { Link } from '@/shared/navigation';
 import { Boundary } from '@/shared/ui/boundary';
 import { Button, buttonLook } from '@/shared/ui/button';
@@ -24,7 +25,7 @@ export function DeleteCard() {
   useEffect(() => {
     if (isDeleted) card.current?.focus();
   }, [isDeleted]);
-  const isLocal = kind === 'none' || kind === 'token';
+  const isLocal = isOfLocalMode(kind);
   const deleted = async () => {
     setAsking(false);
     setDeleted(true);
@@ -70,9 +71,11 @@ export function DeleteCard() {
 /** Nothing of the user stays in the page or the browser. */
 function useLeaving() {
   const queries = useQueryClient();
+  const kept = useKept();
   const { signOut } = useSession();
   return async (isLocal: boolean) => {
     forgetCopilotKitKey();
+    kept.clear();
     // Local mode has nobody else to show: its views ask anew.
     if (isLocal) return await queries.resetQueries();
     queries.clear();

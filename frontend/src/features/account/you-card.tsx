@@ -1,4 +1,4 @@
-import { useSession } from '@/session/session';
+import { isOfLocalMode, useSession } from '@/session/session';
 import { Card } from '@/shared/ui/card';
 import { texts } from '@/texts';
 
@@ -7,7 +7,7 @@ export function YouCard() {
   const { kind, user } = useSession();
   const words = texts.account.you;
   if (!user) return null;
-  const isLocal = kind === 'none' || kind === 'token';
+  const isLocal = isOfLocalMode(kind);
   const facts = [
     [words.name, user.name],
     [words.email, user.email],

@@ -1,6 +1,7 @@
 import type { AuditEvent } from '@keyfold/client';
 import { keepPreviousData, useInfiniteQuery } from '@tanstack/react-query';
 import { History, RefreshCw, SearchX } from 'lucide-react';
+import { useNameOf } from '@/parts/provider-name';
 import { queryKeys, useProviders } from '@/parts/queries';
 import { useClient } from '@/session/client';
 import { classes } from '@/shared/classes';
@@ -81,11 +82,6 @@ function useEvents(filters: Filters) {
     staleTime: 0,
     placeholderData: keepPreviousData,
   });
-}
-
-function useNameOf() {
-  const { data: providers } = useProviders();
-  return (id: string) => providers?.find((provider) => provider.id === id)?.name ?? id;
 }
 
 type LinesProps = { events: AuditEvent[]; areAll: boolean; isOld: boolean; nameOf: (id: string) => string };

@@ -1,7 +1,7 @@
 import type { UsageOfDay } from '@keyfold/client';
 import { ChartColumn } from 'lucide-react';
 import { lazy, Suspense } from 'react';
-import { useProviders } from '@/parts/queries';
+import { useNameOf } from '@/parts/provider-name';
 import { useUsage } from '@/parts/usage';
 import { classes } from '@/shared/classes';
 import { Link } from '@/shared/navigation';
@@ -67,10 +67,9 @@ function Period({ days, onChange }: Props) {
 }
 
 function Figures({ usage, days }: { usage: UsageOfDay[]; days: Days }) {
-  const { data: providers } = useProviders();
+  const nameOf = useNameOf();
   const words = texts.activity.usage;
   const total = totalOf(usage);
-  const nameOf = (id: string) => providers?.find((provider) => provider.id === id)?.name ?? id;
   const facts = [
     [words.requests, total.requests],
     [words.errors, total.errors],

@@ -1,20 +1,15 @@
 import { MessageCircle, X } from 'lucide-react';
 import { lazy, type ReactNode, Suspense, useRef, useState } from 'react';
-import { useSession } from '@/session/session';
 import { Boundary } from '@/shared/ui/boundary';
 import { Button } from '@/shared/ui/button';
 import { Notice } from '@/shared/ui/notice';
 import { Spinner } from '@/shared/ui/spinner';
 import { texts } from '@/texts';
-import { useCopilotKitKey } from './use-copilotkit-key';
 
-/** Offers CopilotKit's assistant to who has a key for it. */
-export function Assistant() {
-  const { user } = useSession();
-  const key = useCopilotKitKey(user?.id ?? '');
+/** Offers CopilotKit's assistant with the user's own key. */
+export function Assistant({ publicKey: key }: { publicKey: string }) {
   const [isOpen, setOpen] = useState(false);
   const opener = useRef<HTMLButtonElement>(null);
-  if (!user || key === null) return null;
   const close = () => {
     setOpen(false);
     opener.current?.focus();

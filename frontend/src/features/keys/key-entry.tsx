@@ -1,11 +1,15 @@
-import type { Provider, SavedKey } from '@keyfold/client';
+import type { Provider } from '@keyfold/client';
 import { type FormEvent, type ReactNode, useEffect, useRef, useState } from 'react';
+import { useDraft } from '@/parts/draft';
 import type { SortedBlock } from '@/parts/env-block';
 import { useKeyActions } from '@/parts/key-actions';
 import { KeyField } from '@/parts/key-field';
-import { type Outcome, OutcomeNotice, outcomeOfError, outcomeOfVerdict } from '@/parts/key-outcome';
+import { type Outcome, OutcomeNotice, outcomeOfNothing } from '@/parts/outcome';
+import { whenTyping } from '@/parts/typing';
 import { Button } from '@/shared/ui/button';
 import { texts } from '@/texts';
+
+type Words = Awaited<ReturnType<typeof whenTyping>>;
 
 type Props = {
   provider: Provider;
@@ -15,12 +19,17 @@ type Props = {
   takesFocus?: boolean;
   /** What stands beside the buttons. */
   children?: ReactNode;
-  onSaved: (saved: SavedKey) => void;
+  onSaved: (outcome: Outcome) => void;
 };
+
+/** The name of what is typed for this provider's key. */
+export function draftOfKey({ id }: Provider): string {
+  return `key-of-${id}`;
+}
 
 /** One key to be pasted, tested and saved. Whatever goes wrong, it stays typed. */
 export function KeyEntry({ provider, providers, saveLabel, takesFocus = false, children, onSaved }: Props) {
-  const [text, setText] = useState('');
+  const [text, setText] = useDraft(draftOfKey(provider));
   const [work, setWork] = useState<'testing' | 'saving' | null>(null);
   const [outcome, setOutcome] = useState<Outcome | null>(null);
   const [said, setSaid] = useState('');
@@ -43,20 +52,22 @@ export function KeyEntry({ provider, providers, saveLabel, takesFocus = false, c
     if (found) type(found.key);
     setSaid(found ? texts.keys.blockTaken(found.name) : texts.keys.blockWithout(provider.name));
   };
-  const run = async (kind: 'testing' | 'saving', step: () => Promise<void>) => {
+  const run = async (kind: 'testing' | 'saving', step: (words: Words) => Promise<void>) => {
     if (work) return;
     setWork(kind);
     setOutcome(null);
+    const words = await whenTyping().catch(() => null);
     try {
-      await step();
+      if (words) await step(words);
+      else setOutcome(outcomeOfNothing());
     } catch (error) {
-      setOutcome(outcomeOfError(error, provider));
+      setOutcome(words?.outcomeOfError(error, provider) ?? null);
       if (kind === 'saving') field.current?.focus();
     }
     setWork(null);
   };
   const testTyped = () =>
-    run('testing', async () => {
+    run('testing', async ({ outcomeOfVerdict }) => {
       const verdict = await test({ provider: provider.id, key: text });
       // It says nothing of what was typed meanwhile.
       if (latest.current === text) setOutcome(outcomeOfVerdict(verdict, { isStored: false }));
@@ -67,10 +78,10 @@ export function KeyEntry({ provider, providers, saveLabel, takesFocus = false, c
       field.current?.focus();
       return;
     }
-    run('saving', async () => {
+    run('saving', async ({ outcomeOfSaved }) => {
       const saved = await save({ provider: provider.id, key: text });
       type('');
-      onSaved(saved);
+      onSaved(outcomeOfSaved(saved));
     });
   };
   return (

@@ -1,6 +1,7 @@
 import { fireEvent, screen, waitFor } from '@testing-library/react';
 import { HttpResponse, http } from 'msw';
 import { beforeEach, expect, test } from 'vitest';
+import { Link, Route, Switch } from 'wouter';
 import { keepCopilotKitKey, readCopilotKitKey } from '@/session/copilotkit-key';
 import { api, problem, renderPage, standardAnswers, storedKey, testKeys } from '@/test/render';
 import { server } from '@/test/server';
@@ -215,4 +216,27 @@ test('who saved a key goes on from what came of it', async () => {
   await user.click(screen.getByRole('button', { name: 'Save key' }));
   const said = await screen.findByText('Saved. It works.');
   await waitFor(() => expect(said.closest('[tabindex]')).toHaveFocus());
+});
+
+test('what was typed is there again when the view is, until it is given up', async () => {
+  withKey('gemini');
+  const { user, history } = renderPage(
+    <Switch>
+      <Route path="/">
+        <KeyView provider="gemini" />
+      </Route>
+      <Route>
+        <Link to="/">back</Link>
+      </Route>
+    </Switch>,
+  );
+  await user.click(await screen.findByRole('button', { name: 'Replace' }));
+  type(await field('Google Gemini'), testKeys.gemini);
+  await user.click(screen.getByRole('link', { name: /All keys|Keys/ }));
+  expect(history.at(-1)).toBe('/keys');
+  await user.click(screen.getByRole('link', { name: 'back' }));
+  expect(await field('Google Gemini')).toHaveValue(testKeys.gemini);
+  await user.click(screen.getByRole('button', { name: 'Keep the old key' }));
+  await user.click(await screen.findByRole('button', { name: 'Replace' }));
+  expect(await field('Google Gemini')).toHaveValue('');
 });

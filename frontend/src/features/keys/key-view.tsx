@@ -1,8 +1,8 @@
 import type { Key, Provider } from '@keyfold/client';
 import { ArrowLeft } from 'lucide-react';
 import { type ReactNode, useEffect, useRef, useState } from 'react';
-import { type Outcome, OutcomeNotice, outcomeOfSaved } from '@/parts/key-outcome';
 import { KeyStatusBadge } from '@/parts/key-status-badge';
+import { type Outcome, OutcomeNotice } from '@/parts/outcome';
 import { ProviderMark } from '@/parts/provider-mark';
 import { useKeys, useProviders } from '@/parts/queries';
 import { SetupInstructions } from '@/parts/setup-instructions';
@@ -101,12 +101,7 @@ function NewKey({ provider, providers, onOutcome }: NewKeyProps) {
     <Card className="space-y-4">
       <Titled title={words.add.title(provider.name)}>{words.add.text}</Titled>
       <SetupInstructions provider={provider} isOpen />
-      <KeyEntry
-        provider={provider}
-        providers={providers}
-        saveLabel={words.add.save}
-        onSaved={(saved) => onOutcome(outcomeOfSaved(saved))}
-      />
+      <KeyEntry provider={provider} providers={providers} saveLabel={words.add.save} onSaved={onOutcome} />
     </Card>
   );
 }

@@ -1,9 +1,11 @@
 import type { Key, Provider } from '@keyfold/client';
 import { RotateCcw, ShieldCheck, Trash2 } from 'lucide-react';
 import { lazy, type ReactNode, Suspense, useState } from 'react';
+import { useDraft } from '@/parts/draft';
 import { useKeyActions } from '@/parts/key-actions';
-import { type Outcome, outcomeOfError, outcomeOfSaved, outcomeOfVerdict } from '@/parts/key-outcome';
 import { isUsable, knownStatus } from '@/parts/key-status-badge';
+import { type Outcome, outcomeOfNothing } from '@/parts/outcome';
+import { whenTyping } from '@/parts/typing';
 import { COPILOTKIT, readCopilotKitKey } from '@/session/copilotkit-key';
 import { useSession } from '@/session/session';
 import { Boundary } from '@/shared/ui/boundary';
@@ -12,7 +14,7 @@ import { Card } from '@/shared/ui/card';
 import { Moment } from '@/shared/ui/moment';
 import { Notice } from '@/shared/ui/notice';
 import { texts } from '@/texts';
-import { KeyEntry } from './key-entry';
+import { draftOfKey, KeyEntry } from './key-entry';
 import { sourceOf } from './source';
 
 const DeleteDialog = lazy(() =>
@@ -20,6 +22,8 @@ const DeleteDialog = lazy(() =>
 );
 
 const words = texts.keys;
+
+type Words = Awaited<ReturnType<typeof whenTyping>>;
 
 type Props = {
   stored: Key;
@@ -30,20 +34,29 @@ type Props = {
 
 /** The key that is there, and what can be done with it. */
 export function StoredKey({ stored, provider, providers, onOutcome }: Props) {
-  const [isReplacing, setReplacing] = useState(false);
+  const [typed, type] = useDraft(draftOfKey(provider));
+  // What was typed before somebody looked at another view is there again.
+  const [replacing, setReplacing] = useState<'asked' | 'goes-on' | null>(
+    typed !== '' && isUsable(stored) ? 'goes-on' : null,
+  );
+  const isReplacing = replacing !== null;
   const [deleting, setDeleting] = useState<'never' | 'open' | 'closed'>('never');
   const [work, setWork] = useState<'test' | 'rollBack' | null>(null);
   const { testStored, rollBack } = useKeyActions();
   const isBroken = !isUsable(stored);
 
-  const run = async (kind: 'test' | 'rollBack', step: () => Promise<Outcome>) => {
+  const run = async (kind: 'test' | 'rollBack', step: (words: Words) => Promise<Outcome>) => {
     setWork(kind);
     onOutcome(null);
-    onOutcome(await step().catch((error: unknown) => outcomeOfError(error, provider, { isStored: true })));
+    const words = await whenTyping().catch(() => null);
+    const failed = (error: unknown) => words?.outcomeOfError(error, provider, { isStored: true });
+    onOutcome((words && (await step(words).catch(failed))) || outcomeOfNothing());
     setWork(null);
   };
   const test = () =>
-    run('test', async () => outcomeOfVerdict(await testStored(provider.id), { isStored: true }));
+    run('test', async ({ outcomeOfVerdict }) =>
+      outcomeOfVerdict(await testStored(provider.id), { isStored: true }),
+    );
   const goBack = () =>
     run('rollBack', async () => {
       await rollBack(provider.id);
@@ -66,14 +79,20 @@ export function StoredKey({ stored, provider, providers, onOutcome }: Props) {
               provider={provider}
               providers={providers}
               saveLabel={words.replace.save}
-              takesFocus={isReplacing}
-              onSaved={(saved) => {
-                setReplacing(false);
-                onOutcome(outcomeOfSaved(saved));
+              takesFocus={replacing === 'asked'}
+              onSaved={(outcome) => {
+                setReplacing(null);
+                onOutcome(outcome);
               }}
             >
               {isReplacing && (
-                <Button kind="quiet" onClick={() => setReplacing(false)}>
+                <Button
+                  kind="quiet"
+                  onClick={() => {
+                    type('');
+                    setReplacing(null);
+                  }}
+                >
                   {words.replace.keep}
                 </Button>
               )}
@@ -93,7 +112,7 @@ export function StoredKey({ stored, provider, providers, onOutcome }: Props) {
               <Button
                 onClick={() => {
                   onOutcome(null);
-                  setReplacing(true);
+                  setReplacing('asked');
                 }}
               >
                 {words.replace.action}

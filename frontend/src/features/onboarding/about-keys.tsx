@@ -3,7 +3,7 @@ import type { ReactNode } from 'react';
 import { useConfig } from '@/session/config-context';
 import { texts } from '@/texts';
 
-const { about } = texts.onboarding;
+const { about } = texts.setupParts;
 
 /** What a newcomer asks before pasting a secret into a page. */
 export function AboutKeys() {

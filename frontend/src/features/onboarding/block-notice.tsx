@@ -3,7 +3,7 @@ import { Button } from '@/shared/ui/button';
 import { Notice } from '@/shared/ui/notice';
 import { texts } from '@/texts';
 
-const words = texts.onboarding.block;
+const words = texts.setupParts.block;
 
 /** What became of a pasted `.env` block. Names only: what is no key here is none of the page's business. */
 export function BlockNotice({ block, onDismiss }: { block: SortedBlock; onDismiss: () => void }) {

@@ -14,7 +14,7 @@ import { texts } from '@/texts';
 import { FileName } from './about-keys';
 import { useOnboardingActions } from './actions';
 
-const words = texts.onboarding.done;
+const words = texts.setupParts.done;
 
 type Props = { isOver: boolean; providers: readonly Provider[]; keys: KeyList };
 

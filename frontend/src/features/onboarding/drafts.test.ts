@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import type { Outcome } from '@/parts/key-outcome';
+import type { Outcome } from '@/parts/outcome';
 import { changed, type Drafts, draftOf } from './drafts';
 
 const outcome: Outcome = { tone: 'good', title: 'Saved.', lines: [] };

@@ -1,8 +1,9 @@
-import { useReducer } from 'react';
+import { useCallback } from 'react';
+import { useKeptState } from '@/parts/draft';
 import type { FoundKey } from '@/parts/env-block';
-import type { Outcome } from '@/parts/key-outcome';
+import type { Outcome } from '@/parts/outcome';
 
-/** What is typed into a card and not saved. It is nowhere else, and is dropped when it was saved. */
+/** What is typed into a card and not saved. It is in memory only, and is dropped when it was saved. */
 export interface Draft {
   text: string;
   outcome: Outcome | null;
@@ -32,8 +33,11 @@ export function isFilled({ text }: Draft): boolean {
   return text.trim() !== '';
 }
 
-export function useDrafts() {
-  return useReducer(changed, {});
+const NONE: Drafts = {};
+
+export function useDrafts(): [Drafts, (change: Change) => void] {
+  const [drafts, update] = useKeptState('setup', NONE);
+  return [drafts, useCallback((change) => update((before) => changed(before, change)), [update])];
 }
 
 export function changed(drafts: Drafts, change: Change): Drafts {

@@ -21,15 +21,15 @@ export function HostStep({ step, isOptional, onDone }: Props) {
         <h2 className="font-semibold text-lg">{step.title}</h2>
         <p className="mt-1">{step.description}.</p>
       </div>
-      <p className="text-ink-soft text-sm">{texts.onboarding.host.text}</p>
+      <p className="text-ink-soft text-sm">{texts.setupParts.host.text}</p>
       <ProblemNotice error={completing.error ?? skipping.error} />
       <div className="flex flex-wrap gap-2">
         <Button kind="primary" busy={completing.isRunning} onClick={() => completing.run()}>
-          {texts.onboarding.host.complete}
+          {texts.setupParts.host.complete}
         </Button>
         {isOptional && (
           <Button busy={skipping.isRunning} onClick={() => skipping.run()}>
-            {texts.onboarding.host.skip}
+            {texts.setupParts.host.skip}
           </Button>
         )}
         <BackLink step={number - 1} />

@@ -3,15 +3,18 @@ import { ClipboardPaste } from 'lucide-react';
 import { type FormEvent, lazy, Suspense, useEffect, useRef, useState } from 'react';
 import type { SortedBlock } from '@/parts/env-block';
 import { type SaveResult, useKeyActions } from '@/parts/key-actions';
-import { type Outcome, outcomeOfError, outcomeOfSaved, outcomeOfVerdict } from '@/parts/key-outcome';
 import { isUsable } from '@/parts/key-status-badge';
+import { type Outcome, outcomeOfNothing } from '@/parts/outcome';
+import { whenTyping } from '@/parts/typing';
 import { classes } from '@/shared/classes';
+import { useIsOnline } from '@/shared/network';
 import { Boundary } from '@/shared/ui/boundary';
 import { Button } from '@/shared/ui/button';
 import { Notice } from '@/shared/ui/notice';
 import { ProblemNotice } from '@/shared/ui/problem-notice';
 import { Skeleton } from '@/shared/ui/skeleton';
 import { useWork } from '@/shared/use-work';
+import { isOfNoNetwork } from '@/shared/words';
 import { texts } from '@/texts';
 import { useOnboardingActions } from './actions';
 import { type Change, type Drafts, draftOf, isFilled } from './drafts';
@@ -31,11 +34,21 @@ type Props = {
   onDone: () => void;
 };
 
+interface Failures {
+  failed: number;
+  saved: number;
+  /** Nothing more is to be said of them once there is a network again. */
+  isOfNoNetworkOnly: boolean;
+}
+
 /** Every provider has a card; one button saves all that are filled. */
 export function KeysStep({ providers, keys, drafts, change, onSaved, onDone }: Props) {
   const [block, setBlock] = useState<SortedBlock | null>(null);
-  const [isMoreShown, setMoreShown] = useState(false);
-  const [failures, setFailures] = useState<{ failed: number; saved: number } | null>(null);
+  const [isMoreShown, setMoreShown] = useState(() =>
+    providers.some((provider) => !isProminent(provider) && isFilled(draftOf(drafts, provider.id))),
+  );
+  const [failures, setFailures] = useState<Failures | null>(null);
+  const isOnline = useIsOnline();
   const fields = useRef(new Map<string, HTMLInputElement>());
   const focusNext = useRef<string | null>(null);
   const { test, saveAll } = useKeyActions();
@@ -60,15 +73,19 @@ export function KeysStep({ providers, keys, drafts, change, onSaved, onDone }: P
   const testOne = async (provider: Provider) => {
     const key = draftOf(drafts, provider.id).text;
     change({ type: 'working', providers: [provider.id], work: 'testing' });
+    const words = await whenTyping().catch(() => null);
     try {
-      const verdict = await test({ provider: provider.id, key });
-      comeOut(provider, key, outcomeOfVerdict(verdict, { isStored: false }), false);
+      const verdict = words && (await test({ provider: provider.id, key }));
+      const outcome = verdict ? words.outcomeOfVerdict(verdict, { isStored: false }) : outcomeOfNothing();
+      comeOut(provider, key, outcome, false);
     } catch (error) {
-      comeOut(provider, key, outcomeOfError(error, provider), false);
+      comeOut(provider, key, words?.outcomeOfError(error, provider) ?? outcomeOfNothing(), false);
     }
   };
 
   const saveFilled = async (): Promise<SaveResult[]> => {
+    // First, so that whatever comes of it can be said.
+    const { outcomeOfSaved, outcomeOfError } = await whenTyping();
     const typed = filled.map(({ id }) => ({ provider: id, key: draftOf(drafts, id).text }));
     change({ type: 'working', providers: typed.map(({ provider }) => provider), work: 'saving' });
     const results = await saveAll(typed);
@@ -90,7 +107,8 @@ export function KeysStep({ providers, keys, drafts, change, onSaved, onDone }: P
     onSaved(saved);
     const failed = results.find((result) => 'error' in result);
     if (failed) {
-      setFailures({ failed: results.length - saved.length, saved: saved.length });
+      const isOfNoNetworkOnly = results.every((one) => !('error' in one) || isOfNoNetwork(one.error));
+      setFailures({ failed: results.length - saved.length, saved: saved.length, isOfNoNetworkOnly });
       focusNext.current = failed.provider;
       return;
     }
@@ -173,7 +191,7 @@ export function KeysStep({ providers, keys, drafts, change, onSaved, onDone }: P
           <ClipboardPaste aria-hidden="true" className="mt-0.5 size-4 shrink-0 text-brand" />
           {words.blockHint}
         </p>
-        {failures && (
+        {failures && !(failures.isOfNoNetworkOnly && isOnline) && (
           <Notice tone="bad" live>
             {words.notAllSaved(failures.failed, failures.saved)}
           </Notice>

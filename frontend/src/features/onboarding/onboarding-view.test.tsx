@@ -1,5 +1,6 @@
 import { act, fireEvent, screen, waitFor, within } from '@testing-library/react';
 import { HttpResponse, http } from 'msw';
+import { type ReactNode, useState } from 'react';
 import { expect, test } from 'vitest';
 import { readCopilotKitKey } from '@/session/copilotkit-key';
 import { api, problem, providers, renderPage, storedKey, testKeys } from '@/test/render';
@@ -93,7 +94,7 @@ test('one button saves every filled card, and the next step follows', async () =
   const { user } = renderPage(<OnboardingView />, { path: '/onboarding' });
   await typeInto(await field('Google Gemini'), testKeys.gemini);
   await typeInto(await field('Exa'), testKeys.exa);
-  await user.click(screen.getByRole('button', { name: 'Save and continue' }));
+  await user.click(await screen.findByRole('button', { name: 'Save and continue' }));
   expect(await screen.findByRole('heading', { name: 'See it work' })).toBeVisible();
   expect(state.requests).toEqual(['save gemini', 'save exa', 'completed 1']);
   expect(await screen.findByText(/Your 2 keys are saved/)).toBeVisible();
@@ -106,7 +107,7 @@ test('what was refused stays typed and takes the focus; what was saved shows mas
   const { user, container } = renderPage(<OnboardingView />, { path: '/onboarding' });
   await typeInto(await field('Exa'), testKeys.exa);
   await typeInto(await field('Google Gemini'), testKeys.gemini);
-  await user.click(screen.getByRole('button', { name: 'Save and continue' }));
+  await user.click(await screen.findByRole('button', { name: 'Save and continue' }));
   expect(await screen.findByText('Google Gemini refused this key.')).toBeVisible();
   expect(await field('Google Gemini')).toHaveValue(testKeys.gemini);
   expect(await field('Google Gemini')).toHaveFocus();
@@ -116,7 +117,7 @@ test('what was refused stays typed and takes the focus; what was saved shows mas
   expect(state.requests).not.toContain('completed 1');
 
   state.refusals.clear();
-  await user.click(screen.getByRole('button', { name: 'Save and continue' }));
+  await user.click(await screen.findByRole('button', { name: 'Save and continue' }));
   expect(await screen.findByRole('heading', { name: 'See it work' })).toBeVisible();
   expect(state.requests.filter((request) => request === 'save exa')).toHaveLength(1);
 });
@@ -126,8 +127,8 @@ test('a session that ends in the middle loses nothing that was typed', async () 
   state.refusals.set('gemini', () => problem(401, 'unauthenticated', 'Sign in again.'));
   const { user } = renderPage(<OnboardingView />, { path: '/onboarding' });
   await typeInto(await field('Google Gemini'), testKeys.gemini);
-  await user.click(screen.getByRole('button', { name: 'Save and continue' }));
-  expect(await screen.findByText('Your session has ended.')).toBeVisible();
+  await user.click(await screen.findByRole('button', { name: 'Save and continue' }));
+  expect(await screen.findByText('This page is not let in any more.')).toBeVisible();
   expect(await field('Google Gemini')).toHaveValue(testKeys.gemini);
 });
 
@@ -136,7 +137,7 @@ test('a network that is gone loses nothing that was typed', async () => {
   state.refusals.set('gemini', () => HttpResponse.error() as Response);
   const { user } = renderPage(<OnboardingView />, { path: '/onboarding' });
   await typeInto(await field('Google Gemini'), testKeys.gemini);
-  await user.click(screen.getByRole('button', { name: 'Save and continue' }));
+  await user.click(await screen.findByRole('button', { name: 'Save and continue' }));
   expect(await screen.findByText('Keyfold did not answer.')).toBeVisible();
   expect(await field('Google Gemini')).toHaveValue(testKeys.gemini);
 });
@@ -145,7 +146,7 @@ test('without a key that is needed nothing is asked, and its field takes the foc
   const state = keyfold();
   const { user } = renderPage(<OnboardingView />, { path: '/onboarding' });
   await field('Google Gemini');
-  await user.click(screen.getByRole('button', { name: 'Save and continue' }));
+  await user.click(await screen.findByRole('button', { name: 'Save and continue' }));
   expect(await screen.findByText('Google Gemini is needed to go on.')).toBeVisible();
   expect(await field('Google Gemini')).toHaveFocus();
   expect(state.requests).toEqual([]);
@@ -193,7 +194,7 @@ test('CopilotKit’s key is kept in the browser once it is saved', async () => {
   keyfold({ keys: [storedKey('gemini')] });
   const { user } = renderPage(<OnboardingView />, { path: '/onboarding' });
   paste(await field('Exa'), `COPILOTKIT_API_KEY=${testKeys.copilotkit}`);
-  await user.click(screen.getByRole('button', { name: 'Save and continue' }));
+  await user.click(await screen.findByRole('button', { name: 'Save and continue' }));
   await screen.findByRole('heading', { name: 'See it work' });
   expect(readCopilotKitKey('local')).toBe(testKeys.copilotkit);
 });
@@ -263,4 +264,61 @@ test('in production it says who pays and who sees the key, and names no file', a
   await field('Google Gemini');
   expect((await screen.findAllByText(/You pay your own provider/))[0]).toBeInTheDocument();
   expect(document.body).not.toHaveTextContent('/home/ann/app/.env');
+});
+
+/** A view that somebody leaves and comes back to, while the page stays. */
+function ComingAndGoing({ view }: { view: ReactNode }) {
+  const [isHere, setHere] = useState(true);
+  return (
+    <>
+      <button type="button" onClick={() => setHere(!isHere)}>
+        {isHere ? 'leave' : 'come back'}
+      </button>
+      {isHere && view}
+    </>
+  );
+}
+
+test('what was typed is there after a look at another view, in memory only', async () => {
+  keyfold();
+  const { user } = renderPage(<ComingAndGoing view={<OnboardingView />} />, { path: '/onboarding' });
+  await typeInto(await field('Google Gemini'), testKeys.gemini);
+  paste(await field('Google Gemini'), `ANTHROPIC_API_KEY=${testKeys.anthropic}`);
+  await field('Anthropic');
+  await user.click(screen.getByRole('button', { name: 'leave' }));
+  expect(screen.queryByRole('heading')).toBeNull();
+  expect(JSON.stringify([{ ...localStorage }, { ...sessionStorage }])).not.toContain('TestData');
+  await user.click(screen.getByRole('button', { name: 'come back' }));
+  expect(await field('Google Gemini')).toHaveValue(testKeys.gemini);
+  // Also one that is not there without a click.
+  expect(await field('Anthropic')).toHaveValue(testKeys.anthropic);
+});
+
+test('a key that is saved while somebody looks elsewhere is typed nowhere any more', async () => {
+  const state = keyfold();
+  let answer = () => {};
+  const held = new Promise<void>((resolve) => {
+    answer = resolve;
+  });
+  server.use(
+    http.put(api('/keys/gemini'), async () => {
+      await held;
+      const saved = storedKey('gemini');
+      state.keys = [saved];
+      return HttpResponse.json({ ...saved, warnings: [] });
+    }),
+  );
+  const { user, container, history } = renderPage(<ComingAndGoing view={<OnboardingView />} />, {
+    path: '/onboarding',
+  });
+  await typeInto(await field('Google Gemini'), testKeys.gemini);
+  await user.click(screen.getByRole('button', { name: 'Save and continue' }));
+  await user.click(screen.getByRole('button', { name: 'leave' }));
+  answer();
+  await waitFor(() => expect(state.settled.get(1)).toBe('completed'));
+  await act(async () => {});
+  expect(history).toEqual(['/onboarding']);
+  await user.click(screen.getByRole('button', { name: 'come back' }));
+  await screen.findByRole('heading', { name: 'See it work' });
+  expect(container.innerHTML).not.toContain(testKeys.gemini);
 });

@@ -47,7 +47,6 @@ interface Loaded {
 function Wizard({ progress, providers, keys }: Loaded) {
   const { onboarding: preset } = useConfig();
   const optional = useOptionalSteps();
-  // Here, so that a look at another step loses nothing that was typed.
   const [drafts, change] = useDrafts();
   const [saved, setSaved] = useState<readonly SaveResult[]>([]);
   const { asked, moveOn } = useAskedStep();
@@ -115,7 +114,16 @@ function Wizard({ progress, providers, keys }: Loaded) {
 function useAskedStep() {
   const [search] = useSearchParams();
   const go = useGo();
+  const isHere = useRef(false);
+  useEffect(() => {
+    isHere.current = true;
+    return () => {
+      isHere.current = false;
+    };
+  }, []);
   const moveOn = (done: number) => {
+    // Who looks at another view meanwhile is left there.
+    if (!isHere.current) return;
     go({ to: '/onboarding', search: { step: String(done) } }, { replace: true });
     go({ to: '/onboarding' });
   };

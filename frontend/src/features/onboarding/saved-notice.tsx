@@ -1,6 +1,8 @@
 import type { Provider } from '@keyfold/client';
 import type { SaveResult } from '@/parts/key-actions';
-import { type Outcome, outcomeOfSaved } from '@/parts/key-outcome';
+import { outcomeOfSaved } from '@/parts/key-outcome';
+import type { Outcome } from '@/parts/outcome';
+import { nameOf } from '@/parts/provider-name';
 import { Notice } from '@/shared/ui/notice';
 import { texts } from '@/texts';
 
@@ -16,15 +18,14 @@ export function SavedNotice({
     'saved' in result ? [{ id: result.provider, ...outcomeOfSaved(result.saved) }] : [],
   );
   if (outcomes.length === 0) return null;
-  const nameOf = (id: string) => providers.find((provider) => provider.id === id)?.name ?? id;
   const has = (wanted: Outcome['tone'][]) => outcomes.some(({ tone }) => wanted.includes(tone));
   const tone = has(['warn', 'bad']) ? 'warn' : has(['info']) ? 'info' : 'good';
   return (
-    <Notice tone={tone} live title={texts.onboarding.saved.title(outcomes.length)}>
+    <Notice tone={tone} live title={texts.setupParts.saved.title(outcomes.length)}>
       <ul className="space-y-1">
         {outcomes.map(({ id, title, lines }) => (
           <li key={id}>
-            <span className="font-medium">{nameOf(id)}:</span> {[title, ...lines].join(' ')}
+            <span className="font-medium">{nameOf(providers, id)}:</span> {[title, ...lines].join(' ')}
           </li>
         ))}
       </ul>

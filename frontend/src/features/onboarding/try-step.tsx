@@ -15,7 +15,7 @@ import { texts } from '@/texts';
 import { useOnboardingActions } from './actions';
 import { BackLink } from './back-link';
 
-const words = texts.onboarding.tryIt;
+const words = texts.setupParts.tryIt;
 
 type Props = {
   number: number;

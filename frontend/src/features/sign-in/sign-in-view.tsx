@@ -1,5 +1,6 @@
 import { Check } from 'lucide-react';
 import { useState } from 'react';
+import { hostOf } from '@/session/config';
 import { useConfig } from '@/session/config-context';
 import { ownPath, useSession } from '@/session/session';
 import { RedirectToAddress, useSearchParams } from '@/shared/navigation';
@@ -21,7 +22,7 @@ export function SignInView() {
     await signIn(to);
     setLeaving(false);
   };
-  const host = auth.issuer && URL.canParse(auth.issuer) ? new URL(auth.issuer).host : null;
+  const host = hostOf(auth);
   return (
     <div className="mx-auto max-w-md pt-4 sm:pt-12">
       <PageHeader title={texts.signIn.title} lead={texts.signIn.lead} />

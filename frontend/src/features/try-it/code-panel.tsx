@@ -3,7 +3,7 @@ import { Code } from 'lucide-react';
 import { useId } from 'react';
 import { useDraft } from '@/parts/draft';
 import { useClient } from '@/session/client';
-import { useSession } from '@/session/session';
+import { isOfLocalMode, useSession } from '@/session/session';
 import { Link } from '@/shared/navigation';
 import { buttonLook } from '@/shared/ui/button';
 import { CodeBlock } from '@/shared/ui/code-block';
@@ -26,7 +26,7 @@ export function CodePanel({ providers }: { providers: Provider[] }) {
   const called = providers.filter((provider) => !provider.frontend_variable);
   const provider = called.find(({ id }) => id === chosen) ?? called[0];
   if (!provider) return <NoKey />;
-  const hint = kind === 'none' || kind === 'token' ? kind : 'user';
+  const hint = isOfLocalMode(kind) ? kind : 'user';
   return (
     <div className="space-y-5">
       <p className="max-w-2xl text-ink-soft text-sm">{words.lead}</p>
@@ -50,18 +50,18 @@ export function CodePanel({ providers }: { providers: Provider[] }) {
       <Programs
         callee={calleeOf(provider, client.gatewayUrl(provider.id))}
         name={provider.name}
-        isLocal={kind === 'none'}
+        needsToken={kind !== 'none'}
       />
       <p className="max-w-2xl text-ink-soft text-sm">{words.credential[hint]}</p>
     </div>
   );
 }
 
-function Programs({ callee, name, isLocal }: { callee: Callee; name: string; isLocal: boolean }) {
+function Programs({ callee, name, needsToken }: { callee: Callee; name: string; needsToken: boolean }) {
   const words = texts.tryIt.code;
   const [chosen, setChosen] = useDraft('code-language', LANGUAGES[0]);
   const language = LANGUAGES.find((known) => known === chosen) ?? LANGUAGES[0];
-  const snippets = snippetsOf(callee, isLocal ? null : PLACEHOLDER);
+  const snippets = snippetsOf(callee, needsToken ? PLACEHOLDER : null);
   if (!snippets) {
     return (
       <div className="space-y-3">

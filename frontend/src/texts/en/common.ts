@@ -20,6 +20,7 @@ export const common = {
   notCopied: 'Not copied: select it by hand',
   never: 'never',
   offline: 'You are offline. What you typed stays here; it goes on when the network is back.',
+  backOnline: 'You are online again. Try once more.',
   unreachable: 'Keyfold cannot be reached. Check that it runs, then try again.',
   notFound: {
     title: 'There is nothing at this address',
@@ -34,9 +35,10 @@ export const common = {
   },
   expired: {
     title: 'Your session has ended',
-    text: 'Sign in again to go on. What you typed on this page stays until you leave it.',
+    text: 'Sign in again to go on. What you typed stays.',
     action: 'Sign in',
   },
+  notLetIn: 'Keyfold does not let this page in any more. The notice at the top says how to go on.',
   tokenNeeded: {
     title: 'This Keyfold asks for its token',
     text: 'Open the address with ?token= and the value of KEYFOLD_LOCAL_TOKEN once. After that this browser is let in.',

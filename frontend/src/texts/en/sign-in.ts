@@ -10,6 +10,10 @@ export const signIn = {
   continueWith: (host: string) => `Continue with ${host}`,
   noStorage:
     'This browser keeps nothing for this page, and signing in needs that. Allow cookies and site data for it, then reload.',
+  notLoaded: {
+    title: 'Signing in could not be loaded',
+    text: 'People sign in here with Clerk, and its script did not come. Check the network, and whether something in this browser blocks it; then reload.',
+  },
   failed: (issuer: string) =>
     `Signing in with ${issuer} did not work. Try again; if it stays so, tell whoever runs this Keyfold.`,
 };

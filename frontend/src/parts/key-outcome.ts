@@ -1,19 +1,9 @@
 import { KeyfoldError, type Provider, type SavedKey } from '@keyfold/client';
-import { Notice } from '@/shared/ui/notice';
-import { wordsOf } from '@/shared/words';
+import { isOfNoNetwork, wordsOf } from '@/shared/words';
 import { texts } from '@/texts';
 import type { Verdict } from './key-actions';
 import { type KeyStatus, knownStatus } from './key-status-badge';
-
-/** What came of testing or saving a key, in words, and what to do now. */
-export interface Outcome {
-  tone: 'info' | 'good' | 'warn' | 'bad';
-  title: string;
-  /** What is known besides, each a sentence or two. */
-  lines: string[];
-  /** Whether another key is needed. */
-  needsNewKey?: boolean;
-}
+import type { Outcome } from './outcome';
 
 const TONES: Record<KeyStatus, Outcome['tone']> = {
   valid: 'good',
@@ -23,7 +13,7 @@ const TONES: Record<KeyStatus, Outcome['tone']> = {
   unreadable: 'bad',
   missing: 'info',
 };
-const words = texts.keyParts.outcome;
+const words = texts.typedKey.outcome;
 
 /** What the provider says of a key; `isStored` if that is the saved one. */
 export function outcomeOfVerdict({ status, detail }: Verdict, { isStored }: { isStored: boolean }): Outcome {
@@ -64,14 +54,7 @@ export function outcomeOfError(error: unknown, { name }: Provider, { isStored = 
     tone: isPassing ? 'warn' : 'bad',
     title,
     lines: [wordsOf(error), advice].filter((line) => line !== ''),
+    isOfNoNetwork: isOfNoNetwork(error),
     needsNewKey: code === 'key_rejected' || code === 'invalid_key_format',
   };
-}
-
-export function OutcomeNotice({ outcome: { tone, title, lines } }: { outcome: Outcome }) {
-  return (
-    <Notice tone={tone} title={title} live>
-      {lines.length > 0 && lines.map((line) => <p key={line}>{line}</p>)}
-    </Notice>
-  );
 }
