@@ -10,6 +10,7 @@
 )]
 
 mod encryption;
+mod onboarding;
 mod refusals;
 mod setup;
 mod side_by_side;

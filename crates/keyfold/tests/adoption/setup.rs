@@ -35,6 +35,7 @@ pub(crate) struct Old {
     standin: Arc<Standin>,
     store: Store,
     pub(crate) master_key: String,
+    pub(crate) preset: &'static str,
 }
 
 impl Old {
@@ -62,7 +63,13 @@ impl Old {
     pub(crate) async fn sqlite() -> Self {
         let dir = TempDir::new().unwrap();
         let store = Store::Sqlite(dir.path().join("old.db"));
-        Self { dir, standin: Arc::new(Standin::start().await), store, master_key: new_key() }
+        Self {
+            dir,
+            standin: Arc::new(Standin::start().await),
+            store,
+            master_key: new_key(),
+            preset: "keyfold",
+        }
     }
 
     pub(crate) async fn postgres() -> Self {
@@ -94,6 +101,7 @@ impl Old {
             ("KEYFOLD_MASTER_KEY", self.master_key.as_str()),
             ("KEYFOLD_OTHER_MASTER_KEYS", other),
             ("KEYFOLD_PROVIDER_GEMINI_BASE_URL", &gemini),
+            ("KEYFOLD_ONBOARDING", self.preset),
             ("DATABASE_URL", &address),
         ];
         variables.push(if self.is_postgres() { ("DEPLOY_ENV", "render") } else { ("DEBUG", "true") });
