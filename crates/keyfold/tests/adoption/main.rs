@@ -10,6 +10,7 @@
 )]
 
 mod encryption;
+mod leaving;
 mod onboarding;
 mod refusals;
 mod setup;

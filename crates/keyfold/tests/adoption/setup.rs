@@ -118,15 +118,25 @@ impl Old {
 
     /// What the other program does.
     pub(crate) async fn sql(&self, statements: &str) {
+        self.try_sql(statements).await.unwrap();
+    }
+
+    /// The same where it may be refused; says with which words.
+    pub(crate) async fn try_sql(&self, statements: &str) -> Result<(), String> {
         match &self.store {
             Store::Postgres { client, .. } => {
-                client.batch_execute(&statements.replace("id ID", "id SERIAL PRIMARY KEY")).await.unwrap();
+                let done = client.batch_execute(&statements.replace("id ID", "id SERIAL PRIMARY KEY")).await;
+                if let Err(error) = done {
+                    client.batch_execute("ROLLBACK").await.unwrap();
+                    return Err(error.as_db_error().map_or_else(|| error.to_string(), ToString::to_string));
+                }
             }
             Store::Sqlite(path) => {
                 let statements = statements.replace("id ID", "id INTEGER PRIMARY KEY AUTOINCREMENT");
-                open_sqlite(path).execute_batch(&statements).unwrap();
+                open_sqlite(path).execute_batch(&statements).map_err(|error| error.to_string())?;
             }
         }
+        Ok(())
     }
 
     /// Each row as text.

@@ -68,6 +68,6 @@ fn tell(decrypted: &Decrypted) -> Result<(), Failure> {
         )));
     }
     print(
-        "Whatever Keyfold saves from now on it seals, as always: stop its servers first if another program is to read the keys. `keyfold migrate encrypt` takes all this back.",
+        "Whatever Keyfold saves from now on it seals, as always: stop its servers first if another program is to read the keys. `keyfold migrate encrypt` takes all this back; to remove what Keyfold added to the tables, see \"Leave again\" in docs/migration.md.",
     )
 }
