@@ -110,6 +110,30 @@ fn a_database_that_cannot_be_taken_over_is_refused_with_all_reasons() {
 }
 
 #[test]
+fn tables_of_another_owner_and_views_on_them_are_told_before_a_start_fails() {
+    let production = old();
+    let role = format!("role_of_{}", production.database);
+    production.sql(&format!(
+        "CREATE ROLE {role} LOGIN; GRANT ALL ON SCHEMA public TO {role}; \
+         GRANT ALL ON onboarding_sessions, api_keys TO {role}; CREATE VIEW names AS SELECT user_id FROM onboarding_sessions"
+    ));
+    let url = production.database_url().replace("keyfold@", &format!("{role}@"));
+    let doctor = || production.keyfold(&["doctor"]).env("DATABASE_URL", &url).run();
+    let grant = format!("GRANT keyfold TO {role}");
+    let words = ["api_keys belongs to keyfold", &grant, "user_id has to be widened", "view names"];
+    let told = doctor();
+    for word in words {
+        assert!(told.out.contains(word), "{word:?} is missing in: {}", told.out);
+    }
+    // It told the truth, and so does the start.
+    production.keyfold(&["users", "list"]).env("DATABASE_URL", &url).run().refused_with(&words);
+    production.sql(&format!("{grant}; DROP VIEW names"));
+    assert!(!doctor().out.contains("belongs to"), "{:?}", doctor());
+    production.keyfold(&["users", "list"]).env("DATABASE_URL", &url).run().ok();
+    production.sql(&format!("REASSIGN OWNED BY {role} TO keyfold; DROP OWNED BY {role}; DROP ROLE {role}"));
+}
+
+#[test]
 fn local_modes_database_is_encrypted_and_left_in_the_same_way() {
     let folder = Folder::new();
     folder.has_key("gemini", &gemini(1));
