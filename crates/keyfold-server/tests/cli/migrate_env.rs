@@ -41,7 +41,9 @@ fn each_key_is_checked_and_saved_for_that_user_and_a_second_run_changes_nothing(
     for line in [
         format!("gemini        {:<10}GOOGLE_API_KEY (line 2)  saved: valid", masked(&google)),
         "STRIPE_SECRET_KEY (line 6) looks like a key".into(),
-        "no keys, and were left alone: 1.".into(),
+        "No provider's variables, and left alone: PORT.".into(),
+        "No key, but nothing or a placeholder: TAVILY_API_KEY (line 7).".into(),
+        "Keys in shared.env: 3 saved.".into(),
         "Nobody of the id user_a was ever here".into(),
     ] {
         assert!(done.out.contains(&line), "{line}: {}", done.out);
@@ -201,6 +203,51 @@ fn a_file_that_cannot_be_understood_is_refused_with_its_line_and_nothing_is_save
     assert!(production.column("SELECT provider FROM api_keys").is_empty());
     production.keyfold(&["migrate", "env", "shared.env"]).run().wrong_usage();
     production.keyfold(&["migrate", "env", "--user", "user_a"]).run().wrong_usage();
+}
+
+#[test]
+fn it_always_says_what_it_found_and_which_line_hides_a_key() {
+    let production = Production::new();
+    let folder = &production.folder;
+    let run = |text: &str| {
+        folder.write("shared.env", text);
+        production.keyfold(&env("user_a", &[])).run()
+    };
+    for text in ["", "\n# nothing\n", "PORT=3000\n", "GEMINI_API_KEY=\nEXA_API_KEY=your_key\n"] {
+        let done = run(text);
+        assert!(
+            done.ok().contains("There is no key of a provider that Keyfold knows in shared.env."),
+            "{done:?}"
+        );
+    }
+    for last in ["", "your_gemini_api_key_here"] {
+        let done = run(&format!("GEMINI_API_KEY={}\nGEMINI_API_KEY={last}\n", gemini(1)));
+        done.does_not_tell(&gemini(1)).refused_with(&["not every key could be taken"]);
+        for words in [
+            "GEMINI_API_KEY (line 2)  left alone: line 1 has a key",
+            "in the lines 1, 2 with different values",
+            "1 not guessed",
+        ] {
+            assert!(done.out.contains(words), "{words}: {}", done.out);
+        }
+        assert!(production.listed("user_a", "gemini").is_null());
+    }
+    let done = run(&format!("GEMINI_API_KEY={}\nGEMINI_API_KEY={}\n", gemini(1), gemini(2)));
+    done.does_not_tell(&gemini(1)).does_not_tell(&gemini(2)).ok();
+    assert!(done.out.contains("in the lines 1, 2 with different values: the last one counts"), "{done:?}");
+    assert_eq!(production.listed("user_a", "gemini")["masked"], masked(&gemini(2)));
+    production.keyfold(&env("user_a", &["--json"])).run().ok();
+}
+
+#[test]
+fn a_pipe_is_no_file_and_that_is_said() {
+    let production = Production::new();
+    let text = format!("GEMINI_API_KEY={}\n", gemini(1));
+    for file in ["/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"] {
+        let done = production.keyfold(&["migrate", "env", file, "--user", "user_a"]).stdin(&text).run();
+        done.does_not_tell(&gemini(1)).refused_with(&[file, "a pipe"]);
+    }
+    assert!(production.listed("user_a", "gemini").is_null());
 }
 
 #[test]
