@@ -308,6 +308,36 @@ mod local {
     }
 
     #[test]
+    fn killed_in_the_middle_it_goes_on_where_it_was() {
+        let folder = Folder::new();
+        let keys =
+            [("exa", example_key("exa", 1)), ("gemini", gemini(1)), ("tavily", example_key("tavily", 1))];
+        let line = |(provider, key): &(&str, String)| format!("{}_API_KEY={key}\n", provider.to_uppercase());
+        let text: String = keys.iter().map(line).collect();
+        folder.write("old/shared.env", &text);
+        folder.standin.script("gemini", Behaviour::Hang);
+        let command = ["migrate", "env", "old/shared.env", "--remove"];
+        let process = folder.keyfold(&command).spawn();
+        // Exa's is checked and saved, and Gemini is being asked.
+        runtime().block_on(folder.standin.wait_for_requests(2));
+        process.signal(Signal::KILL);
+        process.end();
+        folder.standin.release();
+        assert_eq!(folder.read(".env"), line(&keys[0]));
+        assert_eq!(folder.listed("exa")["status"], "valid");
+        assert!(folder.listed("gemini").is_null());
+        assert_eq!(folder.read("old/shared.env"), text);
+        let done = folder.keyfold(&[&command[..], &["--json"]].concat()).run();
+        done.ok();
+        assert_eq!(outcomes(&done), ["exa unchanged", "gemini saved", "tavily saved"]);
+        assert_eq!((folder.read(".env"), folder.read("old/shared.env")), (text, String::new()));
+        for (provider, key) in &keys {
+            assert_eq!(folder.listed(provider)["masked"], masked(key));
+            assert_eq!(folder.listed(provider)["version"], 1);
+        }
+    }
+
+    #[test]
     fn the_very_file_that_local_mode_uses_is_told_and_its_lines_stay() {
         let folder = Folder::new();
         let text = format!("GEMINI_API_KEY={}\nGOOGLE_API_KEY={}\n", gemini(1), gemini(1));
