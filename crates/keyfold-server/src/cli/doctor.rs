@@ -325,13 +325,13 @@ async fn plain_text(keyfold: &Keyfold, report: &mut Report) {
         report.add(
             PLAIN_TEXT,
             Outcome::Warning,
-            format!("{keys} keys lie in the database as plain text, and count, for another program's sake ({aside} more are set aside, because newer ones count); when it is stopped, run `keyfold migrate encrypt`"),
+            format!("keys in the database that are plain text, and count, for another program's sake: {keys} (set aside, because newer ones count: {aside}); when it is stopped, run `keyfold migrate encrypt`"),
         );
     } else if keys > 0 {
         report.add(
             PLAIN_TEXT,
             Outcome::Failed,
-            format!("{keys} keys in the database are plain text, which does not count there: another program writes them; stop it, and have those keys entered anew"),
+            format!("keys in the database that are plain text, which does not count there: {keys}; another program writes them: stop it, and have those keys entered anew"),
         );
     }
 }
