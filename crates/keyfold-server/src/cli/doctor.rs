@@ -22,7 +22,7 @@ use rustix::fs::{Access, access};
 use serde::Serialize;
 use serde_json::json;
 
-use super::keys::{for_the_shell, parse_user, set_command, user_option};
+use super::keys::{for_the_shell, not_read, parse_user, set_command, user_option};
 use super::{Failure, Start, log_for_command, print, scan, small_runtime};
 use crate::config::ServerConfig;
 
@@ -544,6 +544,11 @@ async fn local_keys(keyfold: &Keyfold, settings: &Settings, asked: Option<&UserI
         Err(error) => return report.add(NO_KEY, Outcome::Failed, error.to_string()),
     };
     missing_keys(keyfold, settings, &user, &records, report);
+    match keyfold.user_api_keys(user.as_str()).await.and_then(|keys| keys.not_read()) {
+        Ok(unread) if unread.is_empty() => {}
+        Ok(unread) => report.add(NO_KEY, Outcome::Warning, not_read(&unread)),
+        Err(error) => report.add(NO_KEY, Outcome::Failed, error.to_string()),
+    }
     for record in &records {
         let (outcome, detail) = describe(record, "");
         report.add(NO_KEY, outcome, format!("{}: {detail}", record.provider));
