@@ -22,8 +22,12 @@ pub struct EnvImport {
     pub unusable: Vec<Unusable>,
     /// What looks like a key and is no provider's variable.
     pub unknown: Vec<Unknown>,
-    /// How many further variables there are, which look like no key.
-    pub others: usize,
+    /// Further variables, which look like no key.
+    pub others: Vec<String>,
+    /// Providers' variables that hold no key: nothing, or a placeholder.
+    pub empty: Vec<Place>,
+    /// Providers' variables that several lines define, of which the last counts.
+    pub repeated: Vec<Repeated>,
 }
 
 /// A key of the file, for one provider.
@@ -44,6 +48,17 @@ pub struct Place {
     pub variable: String,
     /// 1-based.
     pub line: usize,
+}
+
+/// A variable that several lines define.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Repeated {
+    /// Its name.
+    pub variable: String,
+    /// 1-based; the last one counts.
+    pub lines: Vec<usize>,
+    /// Whether all of them give it the same value.
+    pub are_same: bool,
 }
 
 /// A provider's variables whose values cannot be taken.
@@ -103,7 +118,14 @@ impl EnvImport {
     }
 
     fn of(registry: &Registry, file: &EnvFile) -> Self {
-        let mut import = Self { candidates: vec![], unusable: vec![], unknown: vec![], others: 0 };
+        let mut import = Self {
+            candidates: vec![],
+            unusable: vec![],
+            unknown: vec![],
+            others: vec![],
+            empty: vec![],
+            repeated: vec![],
+        };
         for provider in registry.iter() {
             import.of_provider(provider, file);
         }
@@ -115,7 +137,7 @@ impl EnvImport {
                 continue;
             }
             if is_setting(name) {
-                import.others += 1;
+                import.others.push(name.to_owned());
                 continue;
             }
             let is_bare = variable.value().is_none() || looks_like_a_key(registry, name);
@@ -125,7 +147,7 @@ impl EnvImport {
                 let name = (!is_bare).then(|| name.to_owned());
                 import.unknown.push(Unknown { name, line: variable.line() });
             } else {
-                import.others += 1;
+                import.others.push(name.to_owned());
             }
         }
         import
@@ -136,10 +158,21 @@ impl EnvImport {
         for name in provider.variables() {
             let Some(variable) = file.variable(name) else { continue };
             let value = variable.value().unwrap_or_default().trim();
+            let place = Place { variable: name.clone(), line: variable.line() };
+            let hidden = self.repetition(provider, file, name);
             if value.is_empty() || is_placeholder(provider, value) {
+                match hidden {
+                    None => self.empty.push(place),
+                    Some(line) => self.unusable.push(Unusable {
+                        provider: Arc::clone(provider),
+                        places: vec![place],
+                        why: format!(
+                            "line {line} has a key, and this line, which counts because it is the last, has none; leave one of them in the file"
+                        ),
+                    }),
+                }
                 continue;
             }
-            let place = Place { variable: name.clone(), line: variable.line() };
             match ApiKey::parse(value) {
                 Ok(key) => match keys.iter_mut().find(|(known, _)| known.is_same_as(&key)) {
                     Some((_, places)) => places.push(place),
@@ -166,6 +199,26 @@ impl EnvImport {
             let masked = key.masked();
             self.candidates.push(Candidate { provider: Arc::clone(provider), places, masked, key });
         }
+    }
+
+    /// Notes if several lines define this variable. The last line before the one that counts that has a key.
+    fn repetition(&mut self, provider: &Provider, file: &EnvFile, name: &str) -> Option<usize> {
+        let lines: Vec<_> = file
+            .definitions()
+            .filter(|variable| variable.name() == name)
+            .map(|variable| (variable.line(), variable.value().unwrap_or_default().trim()))
+            .collect();
+        let ((_, last), before) = lines.split_last()?;
+        if before.is_empty() {
+            return None;
+        }
+        self.repeated.push(Repeated {
+            variable: name.to_owned(),
+            lines: lines.iter().map(|(line, _)| *line).collect(),
+            are_same: before.iter().all(|(_, value)| value == last),
+        });
+        let is_key = |value: &str| !is_placeholder(provider, value) && ApiKey::parse(value).is_ok();
+        before.iter().rev().find(|(_, value)| is_key(value)).map(|(line, _)| *line)
     }
 }
 
@@ -317,7 +370,7 @@ mod tests {
                 "gemini GEMINI_API_KEY@1 ****0001"
             ]
         );
-        assert_eq!(import(text.as_bytes()).others, 1);
+        assert_eq!(import(text.as_bytes()).others, ["PORT"]);
     }
 
     #[test]
@@ -335,6 +388,40 @@ mod tests {
             "GOOGLE_API_KEY=your_key\nGEMINI_API_KEY=AIzaTestData-0001\nGEMINI_API_KEY=AIzaTestData-0002\n",
         );
         assert_eq!(one, ["gemini GEMINI_API_KEY@3 ****0002"]);
+    }
+
+    #[test]
+    fn a_name_that_stands_twice_is_told_and_a_key_that_another_line_hides_is_not_lost_in_silence() {
+        let text = "GEMINI_API_KEY=AIzaTestData-0001\nEXA_API_KEY=exa-TestData-0001\nGEMINI_API_KEY=\n\
+                    EXA_API_KEY=exa-TestData-0002\nTAVILY_API_KEY=tvly-TestData-0001\nTAVILY_API_KEY='tvly-TestData-0001'\n\
+                    CO_API_KEY=TestDataTestData0002\nCO_API_KEY=your_key\nOPENAI_API_KEY=\nOPENAI_API_KEY=\n";
+        assert_eq!(
+            found(text),
+            [
+                "exa EXA_API_KEY@4 ****0002",
+                "tavily TAVILY_API_KEY@6 ****0001",
+                "! cohere CO_API_KEY@8: line 7 has a key, and this line, which counts because it is the last, has none; \
+                 leave one of them in the file",
+                "! gemini GEMINI_API_KEY@3: line 1 has a key, and this line, which counts because it is the last, has none; \
+                 leave one of them in the file",
+            ]
+        );
+        let import = import(text.as_bytes());
+        assert_eq!(import.empty, [Place { variable: "OPENAI_API_KEY".into(), line: 10 }]);
+        let mut repeated: Vec<_> = import
+            .repeated
+            .iter()
+            .map(|it| (it.variable.as_str(), it.lines.as_slice(), it.are_same))
+            .collect();
+        repeated.sort_unstable();
+        let expected: [(&str, &[usize], bool); 5] = [
+            ("CO_API_KEY", &[7, 8], false),
+            ("EXA_API_KEY", &[2, 4], false),
+            ("GEMINI_API_KEY", &[1, 3], false),
+            ("OPENAI_API_KEY", &[9, 10], true),
+            ("TAVILY_API_KEY", &[5, 6], true),
+        ];
+        assert_eq!(repeated, expected);
     }
 
     #[test]

@@ -623,7 +623,9 @@ async fn find_master_key_checks(database: &Database) -> Result<Vec<String>, stor
 }
 
 fn explain_start(database: &DatabaseSetting, error: &storage::StorageError) -> Error {
-    use storage::StorageError::{ForeignTable, NewerSchema, NotAdoptable, Unavailable};
+    use storage::StorageError::{ForeignTable, NewerSchema, NotAdoptable, Refused, Unavailable};
+    // "insufficient_privilege"
+    let is_not_allowed = |message: &str| message.ends_with("(42501)");
     let remedy = match (error, database) {
         (NewerSchema { .. }, _) => "Run a Keyfold that is at least as new as the one that wrote it.",
         (NotAdoptable(_), _) => {
@@ -634,7 +636,12 @@ fn explain_start(database: &DatabaseSetting, error: &storage::StorageError) -> E
         (Unavailable(_), DatabaseSetting::Postgres(_)) => {
             "Check that it runs, that this machine may reach it, and the user and password in DATABASE_URL."
         }
-        _ => "Check that the user in DATABASE_URL may create tables, and the disk's free space.",
+        (Refused(message), _) if is_not_allowed(message) => {
+            "Nothing was changed. The user in DATABASE_URL must own Keyfold's tables, and may create tables in its schema (GRANT CREATE ON SCHEMA)."
+        }
+        _ => {
+            "Nothing was changed. What is in the way stands in PostgreSQL's own words above; put that right and start again."
+        }
     };
     Error::CannotStart(format!("The database {database} cannot be used: {error}. {remedy}"))
 }

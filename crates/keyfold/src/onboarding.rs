@@ -216,8 +216,9 @@ impl Onboarding {
         self.require_usable_keys(&self.present_keys().await?, "api_keys", &[])?;
         let now = self.keys.clock.now();
         let transaction = self.keys.database.begin().await?;
-        self.take_turn(&transaction).await?;
+        let session = self.take_turn(&transaction).await?;
         let progress = self.load(&transaction).await?;
+        self.take_over_steps(&transaction, &session).await?;
         for step in progress.steps.iter().filter(|step| !step.status.is_settled()) {
             let status = if step.number == last { StepStatus::Completed } else { StepStatus::Skipped };
             let row = StepRow {
@@ -322,6 +323,9 @@ impl Onboarding {
         let transaction = self.keys.database.begin().await?;
         let session = self.take_turn(&transaction).await?;
         let data = data.map(|data| self.seal(&session, number, &data)).transpose()?;
+        // Read in the transaction: the whole may have been completed meanwhile.
+        let completed_at = self.load(&transaction).await?.completed_at;
+        self.take_over_steps(&transaction, &session).await?;
         let row = StepRow {
             step_number: i64::from(number),
             status: status.as_str().into(),
@@ -329,11 +333,28 @@ impl Onboarding {
             completed_at: Some(now),
         };
         storage::steps::set(&transaction, &self.user, self.preset.as_str(), &row).await?;
-        // Read in the transaction: the whole may have been completed meanwhile.
-        let completed_at =
-            storage::sessions::find(&transaction, &self.user).await?.and_then(|now| now.completed_at);
         self.store_progress(&transaction, completed_at, now).await?;
         transaction.commit().await?;
+        Ok(())
+    }
+
+    /// Makes steps of what another program's row says, before Keyfold writes that row: of every preset, so that another
+    /// one may be chosen later. The caller has the user's turn.
+    async fn take_over_steps(&self, transaction: &Transaction, session: &Session) -> Result<(), Error> {
+        if storage::steps::any(transaction, &self.user).await? {
+            return Ok(());
+        }
+        for preset in Preset::ALL {
+            for number in 1..=settled_by_row(session, preset) {
+                let row = StepRow {
+                    step_number: i64::from(number),
+                    status: StepStatus::Completed.as_str().into(),
+                    data: None,
+                    completed_at: Some(session.updated_at),
+                };
+                storage::steps::set(transaction, &self.user, preset.as_str(), &row).await?;
+            }
+        }
         Ok(())
     }
 
@@ -383,12 +404,17 @@ impl Onboarding {
             .await?
             .ok_or_else(|| Error::Internal("a user's session vanished".into()))?;
         let rows = storage::steps::load(connection, &self.user, self.preset.as_str()).await?;
+        // The row of a session that Keyfold never led through a step was written by another program, or is new.
+        let is_anothers = rows.is_empty() && !storage::steps::any(connection, &self.user).await?;
+        let settled = if is_anothers { settled_by_row(&session, self.preset) } else { 0 };
+        let ended = (is_anothers && settled == self.preset.total_steps()).then_some(session.updated_at);
         let mut at_current = true;
         let steps = self.preset.steps().iter().zip(1_u32..).map(|(definition, number)| {
             let row = rows.iter().find(|row| row.step_number == i64::from(number));
             let status = match row.map(|row| row.status.as_str()) {
                 Some("completed") => StepStatus::Completed,
                 Some("skipped") => StepStatus::Skipped,
+                _ if number <= settled => StepStatus::Completed,
                 _ if std::mem::take(&mut at_current) => StepStatus::InProgress,
                 _ => StepStatus::Pending,
             };
@@ -396,7 +422,9 @@ impl Onboarding {
                 number,
                 definition: *definition,
                 status,
-                completed_at: row.and_then(|row| row.completed_at),
+                completed_at: row
+                    .and_then(|row| row.completed_at)
+                    .or_else(|| (number <= settled).then_some(session.updated_at)),
                 data: row
                     .and_then(|row| row.data.as_deref())
                     .and_then(|data| self.open(&session, number, data)),
@@ -406,7 +434,7 @@ impl Onboarding {
             session_id: session.id,
             started_at: session.started_at,
             last_updated: session.updated_at,
-            completed_at: session.completed_at,
+            completed_at: session.completed_at.or(ended),
             steps: steps.collect(),
         })
     }
@@ -442,6 +470,22 @@ impl Onboarding {
             self.preset.total_steps()
         ))
     }
+}
+
+/// How many steps are behind the user by the row of a program that keeps no steps: by its progress, or those before the
+/// current step if that is more. The current one may be the last one that was completed or the next one; only all of the
+/// progress, or a time, says that the last step was completed.
+fn settled_by_row(session: &Session, preset: Preset) -> u32 {
+    /// One percent: such programs round, and 33 is two steps of six.
+    const ROUNDING: i64 = 100;
+    let total = i64::from(preset.total_steps());
+    let settled = if session.completed_at.is_some() {
+        total
+    } else {
+        let by_progress = (session.progress + ROUNDING) * total / 10_000;
+        by_progress.max(session.current_step.saturating_sub(1).min(total - 1)).clamp(0, total)
+    };
+    u32::try_from(settled).unwrap_or(0)
 }
 
 /// The texts in `data.api_keys` by provider, each to be wiped when it is dropped.

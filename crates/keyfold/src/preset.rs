@@ -49,6 +49,9 @@ const fn step(
 }
 
 impl Preset {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Keyfold, Self::Alwrity];
+
     /// `keyfold` or `alwrity`.
     pub fn as_str(self) -> &'static str {
         match self {

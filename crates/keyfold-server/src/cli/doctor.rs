@@ -22,7 +22,7 @@ use rustix::fs::{Access, access};
 use serde::Serialize;
 use serde_json::json;
 
-use super::keys::{for_the_shell, parse_user, set_command, user_option};
+use super::keys::{for_the_shell, not_read, parse_user, set_command, user_option};
 use super::{Failure, Start, log_for_command, print, scan, small_runtime};
 use crate::config::ServerConfig;
 
@@ -325,13 +325,13 @@ async fn plain_text(keyfold: &Keyfold, report: &mut Report) {
         report.add(
             PLAIN_TEXT,
             Outcome::Warning,
-            format!("{keys} keys lie in the database as plain text, and count, for another program's sake ({aside} more are set aside, because newer ones count); when it is stopped, run `keyfold migrate encrypt`"),
+            format!("keys in the database that are plain text, and count, for another program's sake: {keys} (set aside, because newer ones count: {aside}); when it is stopped, run `keyfold migrate encrypt`"),
         );
     } else if keys > 0 {
         report.add(
             PLAIN_TEXT,
             Outcome::Failed,
-            format!("{keys} keys in the database are plain text, which does not count there: another program writes them; stop it, and have those keys entered anew"),
+            format!("keys in the database that are plain text, which does not count there: {keys}; another program writes them: stop it, and have those keys entered anew"),
         );
     }
 }
@@ -544,6 +544,11 @@ async fn local_keys(keyfold: &Keyfold, settings: &Settings, asked: Option<&UserI
         Err(error) => return report.add(NO_KEY, Outcome::Failed, error.to_string()),
     };
     missing_keys(keyfold, settings, &user, &records, report);
+    match keyfold.user_api_keys(user.as_str()).await.and_then(|keys| keys.not_read()) {
+        Ok(unread) if unread.is_empty() => {}
+        Ok(unread) => report.add(NO_KEY, Outcome::Warning, not_read(&unread)),
+        Err(error) => report.add(NO_KEY, Outcome::Failed, error.to_string()),
+    }
     for record in &records {
         let (outcome, detail) = describe(record, "");
         report.add(NO_KEY, outcome, format!("{}: {detail}", record.provider));

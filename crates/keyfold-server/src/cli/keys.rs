@@ -221,6 +221,7 @@ async fn list(keyfold: &Keyfold, keys: &UserApiKeys, json: bool) -> Result<(), F
             "No API key found. Save one with `{}`.",
             set_command(keyfold, "gemini", keys.user())
         ))?;
+        note_unread(keys)?;
         return note_standing(keyfold, keys.user()).await;
     }
     let line = |provider: &str, masked: &str, status: &str, source: &str, used: &str| {
@@ -232,7 +233,23 @@ async fn list(keyfold: &Keyfold, keys: &UserApiKeys, json: bool) -> Result<(), F
             last_used_at.map_or_else(|| "-".into(), |at| at.strftime("%Y-%m-%d %H:%M UTC").to_string());
         print(&line(provider.as_str(), masked, status.as_str(), source.as_str(), &used))?;
     }
+    note_unread(keys)?;
     note_standing(keyfold, keys.user()).await
+}
+
+fn note_unread(keys: &UserApiKeys) -> Result<(), Failure> {
+    let unread = keys.not_read()?;
+    if unread.is_empty() { Ok(()) } else { print(&format!("Note: {}", not_read(&unread))) }
+}
+
+/// Where keys of local mode's user are that it does not use: in the database only.
+pub(super) fn not_read(unread: &[KeyRecord]) -> String {
+    let keys: Vec<String> =
+        unread.iter().map(|record| format!("{} {}", record.provider, record.masked)).collect();
+    format!(
+        "the database has keys of the user {LOCAL_USER} that stand in no .env file, where local mode reads them: {}; save them with `keyfold keys set` to use them here",
+        keys.join(", ")
+    )
 }
 
 /// What else an operator should know who looks at a user's keys.

@@ -154,10 +154,7 @@ async fn rotate(start: Start) -> Result<(), Failure> {
             "{error}\nA server that runs would not know the new key: stop it, rotate, and start it again."
         ))),
         Err(error) => {
-            let Failure(why) = error.into();
-            Err(Failure::new(format!(
-                "{why}\nWhat was wrapped anew stays so, and the rest is as it was. Put it right and run this again: it goes on where it stopped."
-            )))
+            Err(Failure::from(error).and("What was wrapped anew stays so, and the rest is as it was. Put it right and run this again: it goes on where it stopped."))
         }
     }
 }

@@ -61,6 +61,8 @@ enum Command {
     /// providers for which the user has no key are taken out of its environment, so that it cannot fall
     /// back to somebody else's. A key that cannot be read stops it before the command is started.
     ///
+    /// The exit status is the command's. It is 127 if there is no such command, 126 if it cannot be executed.
+    ///
     /// Keyfold's own secrets are taken out too: `KEYFOLD_MASTER_KEY` and the other secret settings, among
     /// them `DATABASE_URL`, `REDIS_URL` and `CLERK_SECRET_KEY`, which in Keyfold's environment are Keyfold's.
     /// A command that shares one of them gets it with `--keep NAME`. One that has its own gets it behind the
@@ -89,12 +91,15 @@ enum Command {
 }
 
 /// Why a command failed, in the user's words.
-pub(crate) struct Failure(String);
+pub(crate) struct Failure {
+    text: String,
+    status: u8,
+}
 
 impl<E: Display + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
         let known = (&error as &dyn Any).downcast_ref::<keyfold::Error>();
-        Self(known.map_or_else(|| error.to_string(), in_full))
+        Self::new(known.map_or_else(|| error.to_string(), in_full))
     }
 }
 
@@ -108,7 +113,17 @@ pub(crate) fn in_full(error: &keyfold::Error) -> String {
 
 impl Failure {
     pub(crate) fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
+        Self { text: text.into(), status: 1 }
+    }
+
+    /// With another exit status than 1.
+    pub(crate) fn with_status(status: u8, text: impl Into<String>) -> Self {
+        Self { text: text.into(), status }
+    }
+
+    /// The same, followed by this.
+    pub(crate) fn and(self, more: &str) -> Self {
+        Self { text: format!("{}\n{more}", self.text), ..self }
     }
 }
 
@@ -139,9 +154,9 @@ pub fn main() -> ExitCode {
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Failure(text)) => {
+        Err(Failure { text, status }) => {
             let _ = writeln!(io::stderr(), "keyfold: {}", text.trim_end());
-            ExitCode::FAILURE
+            ExitCode::from(status)
         }
     }
 }

@@ -218,12 +218,16 @@ impl Sending<'_> {
         }
         let replaces = there.map(|there| format!("replaces {there}"));
         if self.options.dry_run {
-            let words = match (&replaces, may_replace) {
-                (None, _) => "would be sent, and checked there".to_owned(),
-                (Some(replaces), true) => format!("would be sent, and checked there; {replaces}"),
-                (Some(replaces), false) => format!("would be left out: with --replace it {replaces}"),
+            let (outcome, words) = match (&replaces, may_replace) {
+                (None, _) => ("would_send", "would be sent, and checked there".to_owned()),
+                (Some(replaces), true) => {
+                    ("would_send", format!("would be sent, and checked there; {replaces}"))
+                }
+                (Some(replaces), false) => {
+                    ("would_leave", format!("would be left out: with --replace it {replaces}"))
+                }
             };
-            self.row(record, "would_send", &words, &[])?;
+            self.row(record, outcome, &words, &[])?;
             return Ok(true);
         }
         let provider = keyfold.provider(record.provider.as_str())?;
@@ -282,7 +286,11 @@ impl Sending<'_> {
         } else {
             print("Your local keys stay where they are.")?;
         }
-        if self.all_done { Ok(()) } else { Err(Failure::new("not every key was sent; see above")) }
+        if self.all_done {
+            return Ok(());
+        }
+        let tense = if dry_run { "would be" } else { "was" };
+        Err(Failure::new(format!("not every key {tense} sent; see above")))
     }
 }
 

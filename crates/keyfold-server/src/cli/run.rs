@@ -1,9 +1,11 @@
 //! `keyfold run -- COMMAND`: the command takes this process's place, so signals and exit status are its own,
 //! and keys are on no disk.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 
 use clap::error::ErrorKind;
@@ -46,8 +48,28 @@ pub(super) fn run(start: Start, arguments: &Arguments) -> Result<(), Failure> {
     })?;
     // The command is not Keyfold: it may dump its core as it could before.
     setrlimit(Resource::Core, start.core_limit)?;
-    let error = command.exec();
-    Err(Failure::new(format!("cannot run {}: {error}", program.display())))
+    Err(cannot_run(program, &command.exec()))
+}
+
+/// With the exit status that shells and `env` end with, so that whoever reads it knows that the command never ran.
+fn cannot_run(program: &OsStr, error: &io::Error) -> Failure {
+    const NOT_FOUND: u8 = 127;
+    const NOT_EXECUTABLE: u8 = 126;
+    let is_path = program.as_bytes().contains(&b'/');
+    let (status, why) = match error.kind() {
+        io::ErrorKind::NotFound if is_path && Path::new(program).exists() => (
+            NOT_EXECUTABLE,
+            "the program that its first line names, or one of its libraries, is not there".to_owned(),
+        ),
+        io::ErrorKind::NotFound if is_path => (NOT_FOUND, "there is no such file".to_owned()),
+        io::ErrorKind::NotFound => (NOT_FOUND, "no folder of PATH has a program of this name".to_owned()),
+        io::ErrorKind::PermissionDenied => (
+            NOT_EXECUTABLE,
+            "it may not be executed by this user (`chmod +x` makes a file a program)".to_owned(),
+        ),
+        _ => (NOT_EXECUTABLE, error.to_string()),
+    };
+    Failure::with_status(status, format!("cannot run {}: {why}", program.display()))
 }
 
 /// What opens or changes every user's keys is not for a command that works for one of them.

@@ -435,12 +435,19 @@ fn key_in_words(key: &FoundKey) -> String {
 }
 
 fn instead_of_key(key: &FoundKey) -> String {
-    match key.providers.first() {
-        Some(provider) => format!(
+    match key.providers.as_slice() {
+        [provider] => format!(
             "make it invalid at {} (it stays in the history), take it out, and save a new one with `keyfold keys set {}`",
             provider.setup_url, provider.id
         ),
-        None => "`keyfold token revoke` it (it stays in the history), take it out, and make a new one".into(),
+        [] => "`keyfold token revoke` it (it stays in the history), take it out, and make a new one".into(),
+        several => {
+            let places: Vec<&str> = several.iter().map(|provider| provider.setup_url.as_str()).collect();
+            format!(
+                "make it invalid where it is from, {} (it stays in the history), take it out, and save a new one with `keyfold keys set`",
+                places.join(" or ")
+            )
+        }
     }
 }
 

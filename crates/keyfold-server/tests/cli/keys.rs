@@ -35,6 +35,27 @@ fn a_key_comes_from_standard_input_and_lands_in_the_env_file() {
 }
 
 #[test]
+fn keys_that_only_the_database_has_are_told_where_local_mode_finds_none() {
+    let folder = Folder::new();
+    folder.has_key("gemini", &gemini(1));
+    folder.has_key("exa", &example_key("exa", 1));
+    assert!(!folder.keyfold(&["keys", "list"]).run().ok().contains("the database has keys"));
+    // Their lines are taken out by hand, as if another program had stored them.
+    folder.write(".env", "");
+    for command in ["list", "doctor"] {
+        let arguments = if command == "list" { vec!["keys", "list"] } else { vec!["doctor"] };
+        let done = folder.keyfold(&arguments).run();
+        done.does_not_tell(&gemini(1));
+        let words = format!(
+            "the database has keys of the user local that stand in no .env file, where local mode reads them: exa {}, gemini {};",
+            masked(&example_key("exa", 1)),
+            masked(&gemini(1))
+        );
+        assert!(done.out.contains("No API key found") && done.out.contains(&words), "{done:?}");
+    }
+}
+
+#[test]
 fn what_cannot_be_a_key_is_refused_with_the_reason() {
     let folder = Folder::new();
     let anthropic = example_key("anthropic", 1);

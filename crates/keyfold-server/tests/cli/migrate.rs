@@ -23,7 +23,7 @@ fn every_key_is_encrypted_and_those_that_do_not_count_are_listed_without_the_key
     let done = production.keyfold(&["migrate", "encrypt"]).run();
     for words in [
         "3 keys",
-        "1 key do",
+        "1 key does not count, because a newer one of the same user and provider does. It stays",
         "row 1 of api_keys",
         "\"gemini\"",
         "\"ann\"",
@@ -86,13 +86,18 @@ fn the_doctor_says_what_lies_there_as_plain_text_and_what_to_do() {
     );
     production.keyfold(&["users", "list"]).run().ok();
     let told = doctor();
-    assert!(told.out.contains("3 keys lie in the database as plain text"), "{told:?}");
-    assert!(told.out.contains("keyfold migrate encrypt") && told.out.contains("1 more"), "{told:?}");
+    assert!(
+        told.out.contains(
+            "plain text, and count, for another program's sake: 3 (set aside, because newer ones count: 1)"
+        ),
+        "{told:?}"
+    );
+    assert!(told.out.contains("keyfold migrate encrypt"), "{told:?}");
     production.keyfold(&["migrate", "encrypt"]).run().ok();
     assert!(!doctor().out.contains("plain text"), "{:?}", doctor());
     production.sql("UPDATE api_keys SET key = 'test-data-of-somebody' WHERE id = 2");
     let told = doctor();
-    assert!(told.out.contains("1 keys in the database are plain text, which does not count"), "{told:?}");
+    assert!(told.out.contains("plain text, which does not count there: 1;"), "{told:?}");
     told.does_not_tell("test-data");
 }
 
@@ -107,6 +112,30 @@ fn a_database_that_cannot_be_taken_over_is_refused_with_all_reasons() {
     let refused = production.keyfold(&["migrate", "encrypt"]).run();
     refused.refused_with(&["a column status", "api_keys.email", "Nothing was changed"]);
     assert!(production.keyfold(&["doctor"]).run().out.contains("api_keys.email"));
+}
+
+#[test]
+fn tables_of_another_owner_and_views_on_them_are_told_before_a_start_fails() {
+    let production = old();
+    let role = format!("role_of_{}", production.database);
+    production.sql(&format!(
+        "CREATE ROLE {role} LOGIN; GRANT ALL ON SCHEMA public TO {role}; \
+         GRANT ALL ON onboarding_sessions, api_keys TO {role}; CREATE VIEW names AS SELECT user_id FROM onboarding_sessions"
+    ));
+    let url = production.database_url().replace("keyfold@", &format!("{role}@"));
+    let doctor = || production.keyfold(&["doctor"]).env("DATABASE_URL", &url).run();
+    let grant = format!("GRANT keyfold TO {role}");
+    let words = ["api_keys belongs to keyfold", &grant, "user_id has to be widened", "view names"];
+    let told = doctor();
+    for word in words {
+        assert!(told.out.contains(word), "{word:?} is missing in: {}", told.out);
+    }
+    // It told the truth, and so does the start.
+    production.keyfold(&["users", "list"]).env("DATABASE_URL", &url).run().refused_with(&words);
+    production.sql(&format!("{grant}; DROP VIEW names"));
+    assert!(!doctor().out.contains("belongs to"), "{:?}", doctor());
+    production.keyfold(&["users", "list"]).env("DATABASE_URL", &url).run().ok();
+    production.sql(&format!("REASSIGN OWNED BY {role} TO keyfold; DROP OWNED BY {role}; DROP ROLE {role}"));
 }
 
 #[test]

@@ -41,7 +41,9 @@ fn each_key_is_checked_and_saved_for_that_user_and_a_second_run_changes_nothing(
     for line in [
         format!("gemini        {:<10}GOOGLE_API_KEY (line 2)  saved: valid", masked(&google)),
         "STRIPE_SECRET_KEY (line 6) looks like a key".into(),
-        "no keys, and were left alone: 1.".into(),
+        "No provider's variables, and left alone: PORT.".into(),
+        "No key, but nothing or a placeholder: TAVILY_API_KEY (line 7).".into(),
+        "Keys in shared.env: 3 saved.".into(),
         "Nobody of the id user_a was ever here".into(),
     ] {
         assert!(done.out.contains(&line), "{line}: {}", done.out);
@@ -204,6 +206,51 @@ fn a_file_that_cannot_be_understood_is_refused_with_its_line_and_nothing_is_save
 }
 
 #[test]
+fn it_always_says_what_it_found_and_which_line_hides_a_key() {
+    let production = Production::new();
+    let folder = &production.folder;
+    let run = |text: &str| {
+        folder.write("shared.env", text);
+        production.keyfold(&env("user_a", &[])).run()
+    };
+    for text in ["", "\n# nothing\n", "PORT=3000\n", "GEMINI_API_KEY=\nEXA_API_KEY=your_key\n"] {
+        let done = run(text);
+        assert!(
+            done.ok().contains("There is no key of a provider that Keyfold knows in shared.env."),
+            "{done:?}"
+        );
+    }
+    for last in ["", "your_gemini_api_key_here"] {
+        let done = run(&format!("GEMINI_API_KEY={}\nGEMINI_API_KEY={last}\n", gemini(1)));
+        done.does_not_tell(&gemini(1)).refused_with(&["not every key could be taken"]);
+        for words in [
+            "GEMINI_API_KEY (line 2)  left alone: line 1 has a key",
+            "in the lines 1, 2 with different values",
+            "1 not guessed",
+        ] {
+            assert!(done.out.contains(words), "{words}: {}", done.out);
+        }
+        assert!(production.listed("user_a", "gemini").is_null());
+    }
+    let done = run(&format!("GEMINI_API_KEY={}\nGEMINI_API_KEY={}\n", gemini(1), gemini(2)));
+    done.does_not_tell(&gemini(1)).does_not_tell(&gemini(2)).ok();
+    assert!(done.out.contains("in the lines 1, 2 with different values: the last one counts"), "{done:?}");
+    assert_eq!(production.listed("user_a", "gemini")["masked"], masked(&gemini(2)));
+    production.keyfold(&env("user_a", &["--json"])).run().ok();
+}
+
+#[test]
+fn a_pipe_is_no_file_and_that_is_said() {
+    let production = Production::new();
+    let text = format!("GEMINI_API_KEY={}\n", gemini(1));
+    for file in ["/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"] {
+        let done = production.keyfold(&["migrate", "env", file, "--user", "user_a"]).stdin(&text).run();
+        done.does_not_tell(&gemini(1)).refused_with(&[file, "a pipe"]);
+    }
+    assert!(production.listed("user_a", "gemini").is_null());
+}
+
+#[test]
 fn killed_in_the_middle_it_goes_on_where_it_was() {
     let production = Production::new();
     let folder = &production.folder;
@@ -258,6 +305,36 @@ mod local {
         let done = folder.keyfold(&["migrate", "env", "old/shared.env", "--user", "user_a"]).run();
         done.refused_with(&["leave --user out"]);
         folder.keyfold(&["migrate", "env", "old/shared.env", "--user", "local"]).run().ok();
+    }
+
+    #[test]
+    fn killed_in_the_middle_it_goes_on_where_it_was() {
+        let folder = Folder::new();
+        let keys =
+            [("exa", example_key("exa", 1)), ("gemini", gemini(1)), ("tavily", example_key("tavily", 1))];
+        let line = |(provider, key): &(&str, String)| format!("{}_API_KEY={key}\n", provider.to_uppercase());
+        let text: String = keys.iter().map(line).collect();
+        folder.write("old/shared.env", &text);
+        folder.standin.script("gemini", Behaviour::Hang);
+        let command = ["migrate", "env", "old/shared.env", "--remove"];
+        let process = folder.keyfold(&command).spawn();
+        // Exa's is checked and saved, and Gemini is being asked.
+        runtime().block_on(folder.standin.wait_for_requests(2));
+        process.signal(Signal::KILL);
+        process.end();
+        folder.standin.release();
+        assert_eq!(folder.read(".env"), line(&keys[0]));
+        assert_eq!(folder.listed("exa")["status"], "valid");
+        assert!(folder.listed("gemini").is_null());
+        assert_eq!(folder.read("old/shared.env"), text);
+        let done = folder.keyfold(&[&command[..], &["--json"]].concat()).run();
+        done.ok();
+        assert_eq!(outcomes(&done), ["exa unchanged", "gemini saved", "tavily saved"]);
+        assert_eq!((folder.read(".env"), folder.read("old/shared.env")), (text, String::new()));
+        for (provider, key) in &keys {
+            assert_eq!(folder.listed(provider)["masked"], masked(key));
+            assert_eq!(folder.listed(provider)["version"], 1);
+        }
     }
 
     #[test]

@@ -152,8 +152,14 @@ fn another_key_over_there_stays_unless_it_is_to_be_replaced() {
     stage.local.has_key("gemini", &gemini(1));
     stage.local.has_key("exa", &example_key("exa", 1));
     let done = stage.promote(&["--yes", "--dry-run", "--json"]);
+    assert_eq!(outcomes(&done), ["exa would_send", "gemini would_leave"]);
+    assert!(done.out.contains(&format!("with --replace it replaces {}", masked(&gemini(9)))), "{done:?}");
+    // It ends as the command itself would.
+    done.refused_with(&["not every key would be sent"]);
+    assert_eq!(done.json()["ok"], false);
+    let done = stage.promote(&["--yes", "--dry-run", "--replace", "--json"]);
     assert_eq!(outcomes(&done), ["exa would_send", "gemini would_send"]);
-    assert!(done.ok().contains(&format!("replaces {}", masked(&gemini(9)))), "{done:?}");
+    done.ok();
     assert_eq!(stage.production.column("SELECT provider FROM api_keys"), ["gemini"]);
 
     let done = stage.promote(&["--yes", "--json"]);

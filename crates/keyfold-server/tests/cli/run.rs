@@ -129,17 +129,23 @@ fn input_output_and_signals_are_the_commands() {
 }
 
 #[test]
-fn a_command_that_cannot_be_run_is_told() {
+fn a_command_that_cannot_be_run_is_told_with_the_status_that_shells_give() {
     let folder = Folder::new();
     folder.has_key("gemini", &gemini(1));
     folder.write("script.sh", "#!/bin/sh\n");
-    for (command, why) in [
-        ("./no-such-command", "No such file"),
-        ("./script.sh", "ermission denied"),
-        (".", "ermission denied"),
+    folder.write("lost", "#!/nowhere/interpreter\n");
+    folder.set_mode("lost", 0o755);
+    for (command, status, why) in [
+        ("no-such-command", 127, "no folder of PATH"),
+        ("./no-such-command", 127, "there is no such file"),
+        ("./script.sh", 126, "chmod +x"),
+        (".", 126, "may not be executed"),
+        ("./lost", 126, "its first line names"),
     ] {
         let done = folder.keyfold(&["run", "--", command]).run();
-        done.does_not_tell(&gemini(1)).refused_with(&[&format!("cannot run {command}"), why]);
+        assert_eq!(done.status.code(), Some(status), "{command}: {done:?}");
+        let told = done.does_not_tell(&gemini(1)).err.as_str();
+        assert!(told.contains(&format!("cannot run {command}: ")) && told.contains(why), "{done:?}");
         assert_eq!(done.out, "");
     }
 }

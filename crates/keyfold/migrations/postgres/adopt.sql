@@ -19,16 +19,16 @@ ALTER TABLE api_keys
 
 CREATE INDEX onboarding_sessions_duplicate_of ON onboarding_sessions (duplicate_of) WHERE duplicate_of IS NOT NULL;
 
--- Of several sessions of a user the newest one is the user's.
+-- Of several sessions of a user the newest one is the user's: that of the latest time that its row has, of any kind.
 CREATE TEMPORARY TABLE keyfold_sessions ON COMMIT DROP AS
     SELECT id, first_value(id) OVER newest_first AS counts FROM onboarding_sessions WHERE user_id IS NOT NULL
     WINDOW newest_first AS
-        (PARTITION BY user_id ORDER BY updated_at DESC NULLS LAST, started_at DESC NULLS LAST, id DESC);
+        (PARTITION BY user_id ORDER BY GREATEST(updated_at, started_at) DESC NULLS LAST, id DESC);
 -- Of several keys of a user for a provider the newest one counts, whichever of the user's sessions it is of.
 CREATE TEMPORARY TABLE keyfold_keys ON COMMIT DROP AS
     SELECT k.id, COALESCE(s.counts, k.session_id) AS session_id, row_number() OVER (
         PARTITION BY COALESCE(s.counts, k.session_id), k.provider
-        ORDER BY k.updated_at DESC NULLS LAST, k.created_at DESC NULLS LAST, k.id DESC) AS place
+        ORDER BY GREATEST(k.updated_at, k.created_at) DESC NULLS LAST, k.id DESC) AS place
     FROM api_keys k LEFT JOIN keyfold_sessions s ON s.id = k.session_id WHERE k.session_id IS NOT NULL;
 UPDATE api_keys SET duplicate_of = provider, provider = chr(1) || 'duplicate ' || id
     WHERE id IN (SELECT id FROM keyfold_keys WHERE place > 1);

@@ -42,9 +42,14 @@ pub fn update<T, E: From<DotenvError>>(
 }
 
 pub(super) fn read(path: &Path) -> Result<EnvFile, DotenvError> {
-    let path = &follow_links(path)?;
+    let given = path;
+    let path = &follow_links(given)?;
     if existing_file(path)?.is_none() {
-        return EnvFile::from_text(Zeroizing::default());
+        // The system's own links, as `/dev/stdin`, lead to what may have no name: a pipe, a file that was removed.
+        return match fs::metadata(given) {
+            Ok(metadata) => Err(DotenvError::NotAFile { path: given.to_owned(), kind: kind_of(&metadata) }),
+            Err(_) => EnvFile::from_text(Zeroizing::default()),
+        };
     }
     read_bytes(path).and_then(EnvFile::from_bytes).map_err(|error| error.of_file(path))
 }
@@ -223,6 +228,21 @@ fn parent(path: &Path) -> &Path {
     }
 }
 
+fn kind_of(metadata: &Metadata) -> &'static str {
+    let kind = metadata.file_type();
+    if kind.is_file() {
+        "a file that was removed"
+    } else if kind.is_dir() {
+        "a directory"
+    } else if kind.is_fifo() {
+        "a pipe"
+    } else if kind.is_socket() {
+        "a socket"
+    } else {
+        "a device"
+    }
+}
+
 /// `None` if there is nothing at `path`. What is not a file must not be opened: a named pipe, for
 /// one, would wait for its other end.
 fn existing_file(path: &Path) -> Result<Option<Metadata>, DotenvError> {
@@ -231,19 +251,10 @@ fn existing_file(path: &Path) -> Result<Option<Metadata>, DotenvError> {
         Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(None),
         Err(cause) => return Err(io_error(path, "look up", cause)),
     };
-    let kind = metadata.file_type();
-    if kind.is_file() {
+    if metadata.is_file() {
         return Ok(Some(metadata));
     }
-    let kind = if kind.is_dir() {
-        "a directory"
-    } else if kind.is_fifo() {
-        "a named pipe"
-    } else if kind.is_socket() {
-        "a socket"
-    } else {
-        "a device"
-    };
+    let kind = kind_of(&metadata);
     Err(DotenvError::NotAFile { path: path.to_owned(), kind })
 }
 

@@ -136,6 +136,17 @@ impl UserApiKeys {
         }
     }
 
+    /// Local mode: keys that lie in the database and stand nowhere where local mode reads keys. The line of one was taken
+    /// out of the `.env` by hand, or another program stored it.
+    pub fn not_read(&self) -> Result<Vec<KeyRecord>, Error> {
+        if matches!(self.keys.read_from, ReadFrom::Database) {
+            return Ok(vec![]);
+        }
+        let read = self.list()?;
+        let stored = self.stored.keys.iter().filter_map(|stored| self.stored_record(stored));
+        Ok(stored.filter(|stored| read.iter().all(|read| read.provider != stored.provider)).collect())
+    }
+
     /// The record of one key, if there is one.
     pub fn record(&self, provider: &ProviderId) -> Result<Option<KeyRecord>, Error> {
         Ok(self.list()?.into_iter().find(|record| record.provider == *provider))

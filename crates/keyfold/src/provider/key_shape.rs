@@ -205,6 +205,8 @@ pub(crate) struct Spotted {
     pub(crate) place: Range<usize>,
     /// Those whose keys look like this; none for a service token.
     pub(crate) providers: Vec<Arc<Provider>>,
+    /// Whether no other provider's keys look like this.
+    pub(crate) is_certain: bool,
 }
 
 /// The keys that stand somewhere in a text: forms that only one provider's keys have, others of a known beginning and
@@ -212,30 +214,27 @@ pub(crate) struct Spotted {
 /// such as a name made of words, or stands for one, is none.
 pub(crate) fn spot(registry: &Registry, text: &str) -> Vec<Spotted> {
     let mut found: Vec<Spotted> = vec![];
-    let mut add = |place: Range<usize>, provider: Option<&Arc<Provider>>| {
-        if !looks_made_up_by_chance(&text[place.clone()]) {
-            return;
-        }
-        let same = found.iter_mut().find(|spotted| spotted.place == place);
-        match same {
-            Some(spotted) => {
-                let providers = &mut spotted.providers;
-                let other = provider.filter(|new| providers.iter().all(|known| known.id != new.id));
-                providers.extend(other.cloned());
-            }
-            None => found.push(Spotted { place, providers: provider.cloned().into_iter().collect() }),
+    let mut add = |place: Range<usize>| {
+        let is_known = found.iter().any(|spotted| spotted.place == place);
+        if !is_known && looks_made_up_by_chance(&text[place.clone()]) {
+            let (providers, is_certain) = owners(registry, &text[place.clone()]);
+            found.push(Spotted { place, providers, is_certain });
         }
     };
     for provider in registry.iter() {
-        let telling = |shape: &&Shape| {
-            shape.prefix.len() >= TELLING_PREFIX && (shape.only_here || shape.exactly.is_some())
-        };
-        for shape in provider.shapes.iter().filter(telling) {
+        for shape in provider.shapes.iter().filter(|shape| shape.prefix.len() >= TELLING_PREFIX) {
+            let is_telling = shape.only_here || shape.exactly.is_some();
+            if !is_telling && provider.inside.is_empty() {
+                continue;
+            }
             for start in beginnings(text, &shape.prefix) {
                 let end = shape.end_in(text, start + shape.prefix.len());
                 let key = &text[start..end];
-                if shape.fits(key) && !is_placeholder(provider, key) {
-                    add(start..end, Some(provider));
+                if shape.fits(key)
+                    && (is_telling || has_inside(provider, key))
+                    && !is_placeholder(provider, key)
+                {
+                    add(start..end);
                 }
             }
         }
@@ -243,7 +242,7 @@ pub(crate) fn spot(registry: &Registry, text: &str) -> Vec<Spotted> {
             for start in beginnings(text, &refused.prefix) {
                 let end = end_of_run(text, start, is_word);
                 if end - start >= refused.prefix.len() + RANDOM_RUN {
-                    add(start..end, Some(provider));
+                    add(start..end);
                 }
             }
         }
@@ -251,11 +250,38 @@ pub(crate) fn spot(registry: &Registry, text: &str) -> Vec<Spotted> {
     for start in beginnings(text, SERVICE_TOKEN_PREFIX) {
         let end = end_of_run(text, start, is_word);
         if end - start >= SERVICE_TOKEN_PREFIX.len() + RANDOM_RUN {
-            add(start..end, None);
+            add(start..end);
         }
     }
     found.sort_by_key(|spotted| (spotted.place.start, spotted.place.end));
     found
+}
+
+/// Whose key this may be, and whether that is certain.
+fn owners(registry: &Registry, key: &str) -> (Vec<Arc<Provider>>, bool) {
+    if key.starts_with(SERVICE_TOKEN_PREFIX) {
+        return (vec![], true);
+    }
+    let of = |belongs: &dyn Fn(&Provider) -> bool| -> Vec<Arc<Provider>> {
+        registry.iter().filter(|provider| belongs(provider)).cloned().collect()
+    };
+    let certain = of(&|provider| {
+        provider.refused.iter().any(|refused| key.starts_with(&refused.prefix))
+            || provider
+                .shapes
+                .iter()
+                .any(|shape| shape.fits(key) && (shape.only_here || has_inside(provider, key)))
+    });
+    if !certain.is_empty() {
+        return (certain, true);
+    }
+    let is_like = |shape: &Shape| shape.prefix.len() >= TELLING_PREFIX && shape.fits(key);
+    (of(&|provider| provider.shapes.iter().any(is_like)), false)
+}
+
+/// Whether a text stands in it that only stands in this provider's keys.
+fn has_inside(provider: &Provider, key: &str) -> bool {
+    provider.inside.iter().any(|mark| key.contains(mark))
 }
 
 /// Where the prefix begins a word.

@@ -181,6 +181,8 @@ pub struct Provider {
     pub format_hint: String,
     /// The forms of its keys that are known; without any, every form counts as known.
     pub shapes: Vec<Shape>,
+    /// Texts that stand within its keys and in no other provider's.
+    pub inside: Vec<String>,
     /// Forms that must not be stored.
     pub refused: Vec<RefusedShape>,
     /// What its refusals mean.

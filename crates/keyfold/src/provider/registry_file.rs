@@ -20,6 +20,8 @@ use super::registry::{
 
 /// The longest name of a provider for people, in characters.
 const NAME_LIMIT: usize = 80;
+/// A shorter text stands in keys by chance.
+const SHORTEST_MARK: usize = 6;
 
 const BUILT_IN: &str = include_str!("../../providers.toml");
 
@@ -184,7 +186,7 @@ impl<'a> Reading<'a> {
         if !entry.setup_url.is_empty() && !is_web_page(&entry.setup_url) {
             self.mistake(&name, "setup_url", "must begin with https:// (people follow it as a link)");
         }
-        self.shapes(&name, &entry.shapes, &entry.refused);
+        self.shapes(&name, &entry.shapes, &entry.inside, &entry.refused);
         self.answers(&name, "answers", &entry.answers);
         let check = entry.check.map(|check| self.check(&name, address.as_ref(), check));
         let generate = entry.generate.map(|generate| self.generate(&name, address.as_ref(), generate));
@@ -207,6 +209,7 @@ impl<'a> Reading<'a> {
             frontend_variable: entry.frontend_variable,
             setup_instructions: entry.setup_instructions,
             shapes: entry.shapes,
+            inside: entry.inside,
             refused: entry.refused,
             answers: entry.answers,
             check,
@@ -282,11 +285,18 @@ impl<'a> Reading<'a> {
         }
     }
 
-    fn shapes(&mut self, id: &str, shapes: &[Shape], refused: &[RefusedShape]) {
+    fn shapes(&mut self, id: &str, shapes: &[Shape], inside: &[String], refused: &[RefusedShape]) {
         for (index, what) in
             shapes.iter().enumerate().filter_map(|(index, shape)| Some((index, shape.mistake()?)))
         {
             self.mistake(id, "shapes", format!("number {}: {what}", index + 1));
+        }
+        if inside.iter().any(|mark| mark.len() < SHORTEST_MARK) {
+            self.mistake(
+                id,
+                "inside",
+                "must be texts of 6 characters or more: every key with one is taken for this provider's",
+            );
         }
         for (index, what) in
             refused.iter().enumerate().filter_map(|(index, refused)| Some((index, refused.mistake()?)))
@@ -419,6 +429,8 @@ struct Entry {
     format_hint: String,
     #[serde(default)]
     shapes: Vec<Shape>,
+    #[serde(default)]
+    inside: Vec<String>,
     #[serde(default)]
     refused: Vec<RefusedShape>,
     #[serde(default)]

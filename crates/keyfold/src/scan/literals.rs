@@ -7,7 +7,7 @@ use std::sync::Arc;
 use memchr::memmem;
 
 use super::FoundKey;
-use crate::provider::key_shape::{is_placeholder, looks_like_a_key, looks_made_up_by_chance, spot};
+use crate::provider::key_shape::{Spotted, is_placeholder, looks_like_a_key, looks_made_up_by_chance, spot};
 use crate::provider::{Provider, Registry};
 use crate::secret::ApiKey;
 
@@ -17,6 +17,8 @@ const FAR: usize = 80;
 struct Key {
     place: Range<usize>,
     providers: Vec<Arc<Provider>>,
+    /// Whether its form tells whose it is.
+    is_certain: bool,
     variable: Option<String>,
 }
 
@@ -30,7 +32,8 @@ pub(super) fn find(
     for spotted in spot(registry, text) {
         // One that begins within another is a part of it.
         if keys.last().is_none_or(|last| last.place.end <= spotted.place.start) {
-            keys.push(Key { place: spotted.place, providers: spotted.providers, variable: None });
+            let Spotted { place, providers, is_certain } = spotted;
+            keys.push(Key { place, providers, is_certain, variable: None });
         }
     }
     let mut names: Vec<_> = variables.iter().collect();
@@ -40,16 +43,19 @@ pub(super) fn find(
             let known =
                 keys.iter_mut().find(|key| key.place.start < place.end && place.start < key.place.end);
             if let Some(key) = known {
+                if !key.is_certain && key.variable.is_none() {
+                    key.providers = vec![Arc::clone(provider)];
+                }
                 key.variable.get_or_insert_with(|| (*name).to_owned());
             } else if is_key(registry, provider, &text[place.clone()]) {
                 let providers = vec![Arc::clone(provider)];
-                keys.push(Key { place, providers, variable: Some((*name).to_owned()) });
+                keys.push(Key { place, providers, is_certain: true, variable: Some((*name).to_owned()) });
             }
         }
     }
     keys.sort_by_key(|key| key.place.start);
     let (mut line, mut counted) = (1, 0);
-    let found = keys.into_iter().filter_map(|Key { place, providers, variable }| {
+    let found = keys.into_iter().filter_map(|Key { place, providers, variable, .. }| {
         line += memchr::memchr_iter(b'\n', &text.as_bytes()[counted..place.start]).count();
         counted = place.start;
         let masked = ApiKey::parse(&text[place]).ok()?.masked();

@@ -2,6 +2,7 @@
 //! through any text for keys. It reads text only: where that stands is the caller's business.
 
 mod literals;
+mod notebook;
 mod readings;
 mod tokens;
 
@@ -19,6 +20,8 @@ use crate::provider::{Provider, Registry};
 pub enum Language {
     /// Python.
     Python,
+    /// Python in a notebook of Jupyter.
+    Notebook,
     /// JavaScript and TypeScript, also within components of Vue, Svelte and Astro.
     JavaScript,
     /// Rust.
@@ -71,6 +74,7 @@ impl Language {
     pub fn of(path: &Path) -> Option<Self> {
         Some(match path.extension()?.to_str()? {
             "py" | "pyi" | "pyw" => Self::Python,
+            "ipynb" => Self::Notebook,
             "js" | "jsx" | "mjs" | "cjs" | "ts" | "tsx" | "mts" | "cts" | "vue" | "svelte" | "astro" => {
                 Self::JavaScript
             }
@@ -83,7 +87,7 @@ impl Language {
     pub fn instead(self, provider: &Provider) -> String {
         let id = &provider.id;
         match self {
-            Self::Python => format!("with user_api_keys(user_id) as keys: keys.get('{id}')"),
+            Self::Python | Self::Notebook => format!("with user_api_keys(user_id) as keys: keys.get('{id}')"),
             Self::JavaScript => format!(
                 "call it through the gateway: base_url = YOUR_KEYFOLD/gateway/{id} with the user's own token as the API key, or `@keyfold/client`"
             ),
@@ -116,6 +120,9 @@ impl<'a> Scanner<'a> {
 
     /// The lines that read or set a provider's variable. A comment or a text that names one does neither.
     pub fn readings(&self, language: Language, text: &str) -> Vec<Reading> {
+        if language == Language::Notebook {
+            return self.readings(Language::Python, &notebook::lines(text, false));
+        }
         let tokens = tokens::of(language, text);
         let mut found = readings::find(language, &tokens, &|name| self.variables.contains_key(name));
         found.sort_unstable();
@@ -130,6 +137,9 @@ impl<'a> Scanner<'a> {
     /// The keys that stand in the text, in order: what has the form of one provider's keys, and what is given to a
     /// provider's variable. In code of a `language` only quoted texts are given.
     pub fn keys(&self, language: Option<Language>, text: &str) -> Vec<FoundKey> {
+        if language == Some(Language::Notebook) {
+            return self.keys(Some(Language::Python), &notebook::lines(text, true));
+        }
         literals::find(self.registry, &self.variables, language.is_some(), text)
     }
 }

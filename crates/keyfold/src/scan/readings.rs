@@ -8,6 +8,9 @@ use super::{Language, Way};
 /// How far a constant's type may be from its name.
 const LONGEST_TYPE: usize = 8;
 
+/// Words of JavaScript that a value in brackets may follow.
+const BEFORE_BRACKETS: [&str; 8] = ["return", "await", "typeof", "case", "in", "of", "yield", "default"];
+
 type Found = Vec<(usize, String, Way)>;
 
 pub(super) fn find(language: Language, tokens: &[Token<'_>], is_known: &dyn Fn(&str) -> bool) -> Found {
@@ -15,7 +18,7 @@ pub(super) fn find(language: Language, tokens: &[Token<'_>], is_known: &dyn Fn(&
     let constants = code.constants();
     let code = Code { constants, ..code };
     match language {
-        Language::Python => python(&code),
+        Language::Python | Language::Notebook => python(&code),
         Language::JavaScript => java_script(&code),
         Language::Rust => rust(&code),
     }
@@ -150,11 +153,15 @@ fn python(code: &Code<'_>) -> Found {
     let mut add = |at: usize, variable: &str, way| {
         found.push((code.tokens[at].line, variable.to_owned(), way));
     };
-    let (functions, mut mappings) = (imported(code, "getenv"), imported(code, "environ"));
+    let functions = imported(code, "getenv");
+    let mut mappings = imported(code, "environ");
+    mappings.extend(imported(code, "environb"));
     for at in 0..code.tokens.len() {
         if is_environ(code, at, &mappings) || code.is_name(at, "dotenv_values") {
-            let start = if code.is_behind(at, &["os", "."]) { at - 2 } else { at };
-            let end = if code.is_mark(at + 1, "(") { code.behind_bracket(at + 1) } else { at + 1 };
+            let (start, end) = copied(code, at).unwrap_or_else(|| {
+                let end = if code.is_mark(at + 1, "(") { code.behind_bracket(at + 1) } else { at + 1 };
+                (start_of_environ(code, at), end)
+            });
             let goes_on = code.is_mark(end, "[") || code.is_mark(end, ".") && !code.is_name(end + 1, "copy");
             if let Some(name) = start.checked_sub(1).filter(|equals| code.is_set(*equals) && !goes_on) {
                 mappings.extend(code.given_name(name));
@@ -162,17 +169,19 @@ fn python(code: &Code<'_>) -> Found {
         }
     }
     let with_settings = ["decouple", "environs", "environ"].iter().any(|module| imports(code, module));
+    let configs = configs_of_starlette(code);
     for at in 0..code.tokens.len() {
         let Some(name) = code.name(at) else { continue };
         let is_call = code.is_mark(at + 1, "(");
         let argument = if code.is_name(at + 2, "key") && code.is_mark(at + 3, "=") { at + 4 } else { at + 2 };
         if is_environ(code, at, &mappings) {
             let deleted = code.is_behind(at, &["del"]) || code.is_behind(at, &["del", "os", "."]);
-            let looked = code.look_up(at + 1, &["get", "pop", "__getitem__"], &["setdefault", "__setitem__"]);
+            let behind = copied(code, at).map_or(at + 1, |(_, end)| end);
+            let looked = code.look_up(behind, &["get", "pop", "__getitem__"], &["setdefault", "__setitem__"]);
             if let Some((variable, way)) = looked.filter(|_| !deleted) {
                 add(at, variable, way);
             }
-            let start = if code.is_behind(at, &["os", "."]) { at - 2 } else { at };
+            let start = start_of_environ(code, at);
             if code.is_behind(start, &["in"]) {
                 let word = if code.is_behind(start, &["not", "in"]) {
                     start.checked_sub(3)
@@ -203,6 +212,12 @@ fn python(code: &Code<'_>) -> Found {
             if let Some(variable) = (at + 2..end).find_map(|at| code.variable(at)) {
                 add(at, variable, Way::Reads);
             }
+        } else if configs.contains(name) && !code.is_behind(at, &["."]) {
+            let called = code.variable(argument).filter(|_| is_call);
+            let looked = code.look_up(at + 1, &["get"], &[]).map(|(variable, _)| variable);
+            if let Some(variable) = called.or(looked) {
+                add(at, variable, Way::Reads);
+            }
         } else if is_call && with_settings {
             let of_module = ["config", "env"].contains(&name) && !code.is_behind(at, &["."]);
             let of_env = code.is_behind(at, &["env", "."]);
@@ -219,9 +234,38 @@ fn python(code: &Code<'_>) -> Found {
 fn is_environ(code: &Code<'_>, at: usize, mappings: &HashSet<&str>) -> bool {
     let Some(name) = code.name(at) else { return false };
     if code.is_behind(at, &["."]) {
-        return name == "environ" && code.is_behind(at, &["os", "."]);
+        return ["environ", "environb"].contains(&name) && code.is_behind(at, &["os", "."]);
     }
     mappings.contains(name) && !code.is_behind(at, &["import"])
+}
+
+fn start_of_environ(code: &Code<'_>, at: usize) -> usize {
+    if code.is_behind(at, &["os", "."]) { at - 2 } else { at }
+}
+
+/// Where `dict(os.environ)` or `os.environ.copy()` begins and what is behind it, if the mapping at `at` is copied so.
+fn copied(code: &Code<'_>, at: usize) -> Option<(usize, usize)> {
+    let start = start_of_environ(code, at);
+    if code.is_behind(start, &["dict", "("]) && code.is_mark(at + 1, ")") {
+        return Some((start - 2, at + 2));
+    }
+    let is_copy = code.is_mark(at + 1, ".") && code.is_name(at + 2, "copy") && code.is_mark(at + 3, "(");
+    is_copy.then(|| (start, code.behind_bracket(at + 3)))
+}
+
+/// The names that are given a `Config` of Starlette in this file.
+fn configs_of_starlette<'a>(code: &Code<'a>) -> HashSet<&'a str> {
+    let is_imported = (0..code.tokens.len()).any(|at| {
+        code.is_name(at, "config")
+            && code.is_behind(at, &["starlette", "."])
+            && code.is_name(at + 1, "import")
+    });
+    let given = (1..code.tokens.len())
+        .filter(|at| {
+            is_imported && code.is_name(*at, "Config") && code.is_mark(at + 1, "(") && code.is_set(*at - 1)
+        })
+        .filter_map(|at| code.given_name(at - 1));
+    given.collect()
 }
 
 /// What a function or mapping of `os` is called in this file.
@@ -304,7 +348,9 @@ fn java_script(code: &Code<'_>) -> Found {
             }
             continue;
         }
+        found.extend(imported_one_by_one(code, at));
         let Some(end) = environment(code, at, &aliases) else { continue };
+        let end = behind_cast(code, at, end);
         let behind = if code.is_mark(end, "?") && code.is_mark(end + 1, ".") { end + 1 } else { end };
         if let Some((variable, way)) = member(code, behind) {
             found.push((code.tokens[behind].line, variable.to_owned(), way));
@@ -339,6 +385,35 @@ fn environment(code: &Code<'_>, at: usize, aliases: &HashSet<&str>) -> Option<us
     let is_alias = aliases.contains(name) && !code.is_behind(at, &["."]);
     // In `{ env: … }` it is a key.
     (is_alias && !code.is_mark(at + 1, ":")).then_some(at + 1)
+}
+
+/// What is behind `process.env!` and `(process.env as any)`, which stand for the same.
+fn behind_cast(code: &Code<'_>, at: usize, end: usize) -> usize {
+    let end = if code.is_mark(end, "!") && !code.is_mark(end + 1, "=") { end + 1 } else { end };
+    // `f(process.env)` is a call.
+    let is_called = |before: usize| code.name(before).is_some_and(|name| !BEFORE_BRACKETS.contains(&name));
+    let is_in_brackets = code.is_behind(at, &["("]) && !at.checked_sub(2).is_some_and(is_called);
+    if !is_in_brackets || !(code.is_name(end, "as") || code.is_mark(end, ")")) {
+        return end;
+    }
+    let last = (end + LONGEST_TYPE + 1).min(code.tokens.len());
+    (end..last).find(|close| code.is_mark(*close, ")")).map_or(end, |close| close + 1)
+}
+
+/// `import { VARIABLE } from '$env/static/private'` of SvelteKit, if that ends at the `from` at `at`.
+fn imported_one_by_one(code: &Code<'_>, at: usize) -> Found {
+    let from_static =
+        code.text(at + 1).is_some_and(|text| ["$env/static/private", "$env/static/public"].contains(&text));
+    if !code.is_name(at, "from") || !from_static || !code.is_behind(at, &["}"]) {
+        return vec![];
+    }
+    let names = (0..at).rev().take_while(|place| !code.is_mark(*place, "{"));
+    let known = names.filter_map(|place| {
+        let name = code.name(place).filter(|name| (code.is_known)(name))?;
+        // In `{ A as B }` the first is the variable.
+        (!code.is_behind(place, &["as"])).then(|| (code.tokens[place].line, name.to_owned(), Way::Reads))
+    });
+    known.collect()
 }
 
 /// `.VARIABLE`, `["VARIABLE"]` or `?.["VARIABLE"]`
@@ -401,6 +476,14 @@ fn aliases_of_environment<'a>(code: &Code<'a>) -> HashSet<&'a str> {
             && let Some(brace) = destructured(code, at)
         {
             aliases.extend(keys(code, brace).into_iter().filter(|key| key.1 == "env").map(|key| key.2));
+        }
+        // `import * as env from '$env/static/private'`
+        let is_static = |text: &str| ["$env/static/private", "$env/static/public"].contains(&text);
+        if code.is_name(at, "from")
+            && code.text(at + 1).is_some_and(is_static)
+            && at.checked_sub(3).is_some_and(|star| code.is_mark(star, "*") && code.is_name(star + 1, "as"))
+        {
+            aliases.extend(code.name(at - 1));
         }
         // `import { env } from 'node:process'`
         let from_process = |text: &str| {

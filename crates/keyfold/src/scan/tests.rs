@@ -64,6 +64,16 @@ mod python {
                 "url = f\"{os.getenv(\"GEMINI_API_KEY\")}\"",
                 "NAME = 'GEMINI_API_KEY'; key = os.getenv(NAME)",
                 "NAME: str = 'GEMINI_API_KEY'; key = os.environ[NAME]",
+                "key = os.environ.copy()['GEMINI_API_KEY']",
+                "key = os.environ.copy().get('GEMINI_API_KEY')",
+                "key = dict(os.environ)['GEMINI_API_KEY']",
+                "from os import environ; key = dict(environ).get('GEMINI_API_KEY')",
+                "env = dict(os.environ); key = env['GEMINI_API_KEY']",
+                "env = os.environ.copy(); key = env['GEMINI_API_KEY']",
+                "key = os.environb[b'GEMINI_API_KEY']",
+                "from os import environb; key = environb.get(b'GEMINI_API_KEY')",
+                "from starlette.config import Config; config = Config('.env'); key = config('GEMINI_API_KEY', cast=str)",
+                "from starlette.config import Config; settings = Config(); key = settings.get('GEMINI_API_KEY')",
             ],
             &["1 reads GEMINI_API_KEY"],
         );
@@ -108,6 +118,8 @@ mod python {
                 "del os.environ['GEMINI_API_KEY']",
                 "config('GEMINI_API_KEY')",
                 "env.str('GEMINI_API_KEY')",
+                "config = Config('.env'); key = config('GEMINI_API_KEY')",
+                "key = dict(request.environ)['GEMINI_API_KEY']",
                 "names = ['GEMINI_API_KEY']",
                 "class Keys:\n    gemini_api_key: str",
                 "class Keys(BaseModel):\n    gemini_api_key: str",
@@ -185,6 +197,16 @@ mod java_script {
                 "const url = `${`${process.env.GEMINI_API_KEY}`}`",
                 "const NAME = 'GEMINI_API_KEY'; use(process.env[NAME])",
                 "return /['\"]/.test(x) ? process.env.GEMINI_API_KEY : ''",
+                "const key = (process.env as any).GEMINI_API_KEY",
+                "const key = (process.env as Record<string, string>)['GEMINI_API_KEY']",
+                "const key = (import.meta.env as any)?.GEMINI_API_KEY",
+                "const key = (process.env).GEMINI_API_KEY",
+                "return (process.env as any).GEMINI_API_KEY",
+                "const key = process.env!.GEMINI_API_KEY",
+                "const env = process.env as any; use(env.GEMINI_API_KEY)",
+                "import { GEMINI_API_KEY } from '$env/static/private';",
+                "import { PORT, GEMINI_API_KEY as key } from \"$env/static/public\";",
+                "import * as env from '$env/static/private'; use(env.GEMINI_API_KEY)",
             ],
             &["1 reads GEMINI_API_KEY"],
         );
@@ -298,6 +320,58 @@ mod rust {
     }
 }
 
+mod notebooks {
+    use super::*;
+
+    const NOTEBOOK: &str = r##"{
+ "cells": [
+  {
+   "cell_type": "markdown",
+   "source": [
+    "Set `os.environ['EXA_API_KEY']`, see os.getenv('EXA_API_KEY')\n"
+   ]
+  },
+  {
+   "cell_type": "code",
+   "outputs": [
+    {
+     "text": [
+      "os.getenv('TAVILY_API_KEY')\n",
+      "KEY\n"
+     ]
+    }
+   ],
+   "source": [
+    "import os\n",
+    "key = os.environ[\"GEMINI_API_KEY\"]\n",
+    "# os.getenv('EXA_API_KEY')\n",
+    "OPENAI_API_KEY = \"SECRET\""
+   ]
+  }
+ ],
+ "nbformat": 4
+}
+"##;
+
+    #[test]
+    fn the_code_of_cells_is_looked_at_and_the_lines_are_those_of_the_file() {
+        assert_eq!(Language::of(Path::new("a/b.ipynb")), Some(Language::Notebook));
+        assert_eq!(scan(Language::Notebook, NOTEBOOK), ["21 reads GEMINI_API_KEY"]);
+        assert_eq!(scan(Language::Notebook, "no notebook"), [""; 0]);
+    }
+
+    #[test]
+    fn keys_are_found_in_code_and_in_what_it_put_out() {
+        let (key, shown) = (made_up("sk-", 48), made_up("gsk_", 52));
+        let text = NOTEBOOK.replace("SECRET", &key).replace("KEY\\n", &format!("{shown}\\n"));
+        let ends = [&shown[shown.len() - 4..], &key[key.len() - 4..]];
+        assert_eq!(
+            keys(Some(Language::Notebook), &text),
+            [format!("15 groq - ****{}", ends[0]), format!("23 openai OPENAI_API_KEY ****{}", ends[1])]
+        );
+    }
+}
+
 mod found_keys {
     use super::*;
 
@@ -311,7 +385,10 @@ mod found_keys {
             ("groq", made_up("gsk_", 52)),
             ("tavily", made_up("tvly-dev-", 32)),
             ("huggingface", made_up("hf_", 34)),
-            ("stability", made_up("sk-", 48)),
+            ("openai", format!("sk-{}T3BlbkFJ{}", made_up("", 20), made_up("", 20))),
+            ("openai", format!("sk-None-{}T3BlbkFJ{}", made_up("", 30), made_up("", 30))),
+            // Two may have such keys.
+            ("openai+stability", made_up("sk-", 48)),
         ] {
             let end = &key[key.len() - 4..];
             for text in [
@@ -357,6 +434,26 @@ mod found_keys {
             "integrity sha512-TestData7e57da7aQw8Zr9Kp3Lm5Nv2Bx6Cy4==",
         ] {
             assert_eq!(keys(None, text), [""; 0], "{text}");
+        }
+    }
+
+    #[test]
+    fn a_variable_tells_whose_key_it_is_where_the_form_does_not() {
+        let of = |key: &str| key[key.len() - 4..].to_owned();
+        let key = made_up("sk-", 48);
+        let openai = format!("sk-{}T3BlbkFJ{}", made_up("", 20), made_up("", 20));
+        let anthropic = made_up("sk-ant-api03-", 95);
+        for (variable, key, provider) in [
+            ("OPENAI_API_KEY", &key, "openai"),
+            ("STABILITY_API_KEY", &key, "stability"),
+            // Not one of those who have such keys, but it may be a new form.
+            ("MISTRAL_API_KEY", &key, "mistral"),
+            ("OPENAI_API_KEY", &openai, "openai"),
+            ("STABILITY_API_KEY", &openai, "openai"),
+            ("OPENAI_API_KEY", &anthropic, "anthropic"),
+        ] {
+            let found = keys(Some(Language::Python), &format!("{variable} = \"{key}\""));
+            assert_eq!(found, [format!("1 {provider} {variable} ****{}", of(key))]);
         }
     }
 
@@ -454,7 +551,7 @@ mod any_text {
             let lines = text.matches('\n').count() + 1;
             let registry = Registry::from_toml(None).unwrap();
             let scanner = Scanner::new(&registry);
-            for language in [Language::Python, Language::JavaScript, Language::Rust] {
+            for language in [Language::Python, Language::Notebook, Language::JavaScript, Language::Rust] {
                 for reading in scanner.readings(language, &text) {
                     prop_assert!((1..=lines).contains(&reading.line));
                 }

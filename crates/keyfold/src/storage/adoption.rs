@@ -184,15 +184,38 @@ const IS_UNIQUE: Statement = statement(
      FROM pg_attribute a WHERE a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)) = $2",
     &[Text, Text],
 );
+/// Who owns the table, and whether this user may change it as its owner.
+const OWNER: Statement = statement(
+    "SELECT quote_ident(pg_get_userbyid(relowner)::TEXT), quote_ident(current_user::TEXT), \
+     CASE WHEN pg_has_role(relowner, 'USAGE') THEN 1 ELSE 0 END FROM pg_class WHERE oid = to_regclass($1)",
+    &[Text],
+);
+const MAY_MAKE_TEMPORARY_TABLES: Statement = statement(
+    "SELECT CASE WHEN has_database_privilege(current_database(), 'TEMPORARY') THEN 1 ELSE 0 END",
+    &[],
+);
+/// What is made from a column of the table and keeps its type from being changed, in PostgreSQL's words: views and other
+/// rules, triggers of that column, policies, functions, publications, generated columns.
+const MADE_FROM: Statement = statement(
+    "SELECT a.attname::TEXT, pg_describe_object(d.classid, d.objid, d.objsubid) \
+     FROM pg_depend d JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid \
+     WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = to_regclass($1) \
+     AND (d.classid IN ('pg_rewrite'::regclass, 'pg_trigger'::regclass, 'pg_policy'::regclass, 'pg_proc'::regclass, \
+     'pg_publication_rel'::regclass) OR d.classid = 'pg_attrdef'::regclass AND EXISTS \
+     (SELECT 1 FROM pg_attrdef f WHERE f.oid = d.objid AND f.adrelid = d.refobjid AND f.adnum <> a.attnum)) \
+     GROUP BY 1, 2 ORDER BY 1, 2",
+    &[Text],
+);
 const HAS_RELATION: Statement = statement("SELECT COUNT(to_regclass($1))", &[Text]);
 
 /// What keeps a PostgreSQL database with the two tables from being adopted.
 pub(super) async fn look_at_postgres(
     connection: &impl super::Connection,
 ) -> Result<Vec<String>, StorageError> {
-    let mut found = vec![];
+    let (mut found, mut has_large_ids) = (vec![], false);
     for needs in [&SESSIONS, &KEYS] {
         let table = needs.table;
+        found.extend(anothers_table(connection, table).await?);
         if number(&connection.query(&IS_PLAIN_TABLE, vec![table.into()]).await?)? == 0 {
             found.push(format!("{table} is a view, partitioned, or has row security"));
         }
@@ -214,6 +237,20 @@ pub(super) async fn look_at_postgres(
         if columns.iter().any(|column| column.name == "id" && column.must_be_given) {
             found.push(format!("{table}.id has no default (a sequence), so Keyfold could add no row"));
         }
+        has_large_ids |= has_large_id(&columns);
+        let made_from = connection.query(&MADE_FROM, vec![table.into()]).await?;
+        for column in columns.iter().filter(|column| widened(column, has_large_ids).is_some()) {
+            for row in made_from.iter().filter(|row| row.text(0).is_ok_and(|name| name == column.name)) {
+                found.push(format!(
+                    "{table}.{} has to be widened, which PostgreSQL refuses while something else is made from it ({}): drop that, start Keyfold, and make it again",
+                    column.name,
+                    row.text(1)?
+                ));
+            }
+        }
+    }
+    if number(&connection.query(&MAY_MAKE_TEMPORARY_TABLES, vec![]).await?)? == 0 {
+        found.push("the user in DATABASE_URL may make no temporary tables, which taking over needs: grant it TEMPORARY on the database".into());
     }
     for table in OTHER_TABLES {
         if number(&connection.query(&HAS_RELATION, vec![table.into()]).await?)? > 0 {
@@ -221,6 +258,25 @@ pub(super) async fn look_at_postgres(
         }
     }
     Ok(found)
+}
+
+/// What there is to say if this user may not change the table.
+async fn anothers_table(
+    connection: &impl super::Connection,
+    table: &str,
+) -> Result<Option<String>, StorageError> {
+    let rows = connection.query(&OWNER, vec![table.into()]).await?;
+    let Some(row) = rows.first().filter(|row| row.integer(2).is_ok_and(|may| may == 0)) else {
+        return Ok(None);
+    };
+    let (owner, user) = (row.text(0)?, row.text(1)?);
+    Ok(Some(format!(
+        "{table} belongs to {owner}, and only its owner may change it: give DATABASE_URL that user, or let the one in it, {user}, act as the owner (`GRANT {owner} TO {user}`)"
+    )))
+}
+
+fn has_large_id(columns: &[FoundColumn]) -> bool {
+    columns.iter().any(|column| column.name == "id" && column.kind == FoundKind::Integer { is_large: true })
 }
 
 fn number(rows: &[Row]) -> Result<i64, StorageError> {
@@ -263,9 +319,7 @@ pub(super) async fn adopt_postgres(transaction: &PostgresTransaction) -> Result<
     for needs in [&SESSIONS, &KEYS] {
         let rows = transaction.query(&COLUMNS, vec![needs.table.into()]).await?;
         let columns = rows.iter().map(postgres_column).collect::<Result<Vec<_>, _>>()?;
-        has_large_ids |= columns
-            .iter()
-            .any(|column| column.name == "id" && column.kind == FoundKind::Integer { is_large: true });
+        has_large_ids |= has_large_id(&columns);
         for column in &columns {
             if let Some(widened) = widened(column, has_large_ids) {
                 let (table, name) = (needs.table, &column.name);

@@ -72,6 +72,12 @@ const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("../../migrations/sqlite/0009_adoption.sql"),
         postgres: include_str!("../../migrations/postgres/0009_adoption.sql"),
     },
+    Migration {
+        version: 10,
+        name: "other_programs",
+        sqlite: include_str!("../../migrations/sqlite/0010_other_programs.sql"),
+        postgres: include_str!("../../migrations/postgres/0010_other_programs.sql"),
+    },
 ];
 
 /// What an adoption does by itself.

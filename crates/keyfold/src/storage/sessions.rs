@@ -15,6 +15,10 @@ pub(crate) struct Session {
     pub(crate) started_at: Timestamp,
     pub(crate) updated_at: Timestamp,
     pub(crate) completed_at: Option<Timestamp>,
+    /// As the row says: of steps that Keyfold knows, what follows from them is said here too.
+    pub(crate) current_step: i64,
+    /// The same, in hundredths of a percent.
+    pub(crate) progress: i64,
     pub(crate) suspended_at: Option<Timestamp>,
     /// Of a user who was deleted once: tokens that were issued up to then are refused.
     pub(crate) valid_from: Option<Timestamp>,
@@ -22,8 +26,9 @@ pub(crate) struct Session {
 
 const FIND: Statement = statement(
     "SELECT id, COALESCE(data_key, ''), COALESCE(started_at, '1970-01-01 00:00:00'), \
-     COALESCE(updated_at, started_at, '1970-01-01 00:00:00'), completed_at, suspended_at, valid_from \
-     FROM onboarding_sessions WHERE user_id = $1",
+     COALESCE(updated_at, started_at, '1970-01-01 00:00:00'), completed_at, suspended_at, valid_from, \
+     COALESCE(current_step, 1), CASE WHEN progress >= 100 THEN 10000 WHEN progress > 0 \
+     THEN CAST(ROUND(progress * 100) AS INTEGER) ELSE 0 END FROM onboarding_sessions WHERE user_id = $1",
     &[Text],
 );
 const TAKE_TURN: Statement =
@@ -152,5 +157,7 @@ fn read(row: &Row) -> Result<Session, StorageError> {
         completed_at: row.optional(4, Row::time)?,
         suspended_at: row.optional(5, Row::time)?,
         valid_from: row.optional(6, Row::time)?,
+        current_step: row.integer(7)?,
+        progress: row.integer(8)?,
     })
 }

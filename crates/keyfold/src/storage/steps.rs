@@ -22,6 +22,11 @@ const LOAD: Statement = statement(
      WHERE s.user_id = $1 AND st.preset = $2 ORDER BY st.step_number",
     &[Text, Text],
 );
+const ANY: Statement = statement(
+    "SELECT 1 FROM onboarding_steps \
+     WHERE session_id = (SELECT id FROM onboarding_sessions WHERE user_id = $1) LIMIT 1",
+    &[Text],
+);
 const SET: Statement = statement(
     "INSERT INTO onboarding_steps (session_id, preset, step_number, status, data, completed_at) \
      SELECT id, $2, $3, $4, $5, $6 FROM onboarding_sessions WHERE user_id = $1 \
@@ -35,7 +40,7 @@ const CLEAR: Statement = statement(
 );
 
 #[cfg(test)]
-pub(super) const ALL: [Statement; 3] = [LOAD, SET, CLEAR];
+pub(super) const ALL: [Statement; 4] = [LOAD, ANY, SET, CLEAR];
 
 pub(crate) async fn load(
     connection: &impl Connection,
@@ -44,6 +49,11 @@ pub(crate) async fn load(
 ) -> Result<Vec<StepRow>, StorageError> {
     let rows = connection.query(&LOAD, vec![user.as_str().into(), preset.into()]).await?;
     rows.iter().map(read).collect()
+}
+
+/// Whether there is a step of this user, whatever the preset.
+pub(crate) async fn any(connection: &impl Connection, user: &UserId) -> Result<bool, StorageError> {
+    Ok(!connection.query(&ANY, vec![user.as_str().into()]).await?.is_empty())
 }
 
 pub(crate) async fn set(

@@ -167,6 +167,98 @@ async fn two_at_once_seal_every_key_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn two_at_once_turn_every_key_back_once() {
+    for old in Old::both().await {
+        old.with_users(USERS).await;
+        let keys = old.keys().await;
+        let (one, two) = (old.open().await, old.open().await);
+        encrypt(&one).await;
+        let (first, second) = tokio::join!(decrypt(&one), decrypt(&two));
+        assert_eq!(first.keys + second.keys, u64::from(2 * USERS), "{first:?} {second:?}");
+        assert_eq!((first.unreadable.len(), second.unreadable.len()), (0, 0));
+        assert_eq!(old.keys().await, keys);
+        assert_eq!(old.value("SELECT COUNT(*) FROM root_secrets WHERE name = 'plain_keys'").await, "1");
+        let events = "SELECT COUNT(*) FROM audit_events WHERE action = 'key.decrypted'";
+        assert_eq!(old.value(events).await, (2 * USERS).to_string());
+        all_there(&old, &HashMap::new()).await;
+        for keyfold in [one, two] {
+            keyfold.close().await;
+        }
+    }
+}
+
+/// What the other program writes for a user whose number is one of its own.
+fn from_beside(number: u32, round: u32) -> String {
+    format!("test-data-from-beside-{number:05}-{round}")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_all_is_turned_back_users_and_the_other_program_go_on_and_lose_nothing() {
+    for old in Old::both().await.map(Arc::new) {
+        old.with_users(USERS).await;
+        let (server, operator) = (old.open().await, old.open().await);
+        encrypt(&operator).await;
+        let (over, rounds) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
+        let end_of_round = |rounds: &Arc<AtomicU32>| rounds.fetch_add(1, Ordering::SeqCst);
+        // Users with even numbers read, every second of them saves; the other program writes for the rest.
+        let (keyfold, flag, counter) = (server.clone(), Arc::clone(&over), Arc::clone(&rounds));
+        let users = tokio::spawn(async move {
+            let (mut expected, mut round) = (HashMap::new(), 0);
+            while !flag.load(Ordering::SeqCst) || round == 0 {
+                for number in (0..USERS).filter(|number| number % 2 == 0) {
+                    let user = user(number);
+                    let wanted = expected.get(&user).cloned().unwrap_or_else(|| key(number));
+                    let found = key_of(&keyfold, &user, "gemini").await;
+                    assert!(found == wanted || found == "database_unavailable", "{user}: {found}");
+                    if number % 4 == 0 && save(&keyfold, &user, number + round).await.is_ok() {
+                        expected.insert(user, example_key("gemini", number + round));
+                    }
+                }
+                round += 1;
+                end_of_round(&counter);
+            }
+            expected
+        });
+        let (program, flag, counter) = (Arc::clone(&old), Arc::clone(&over), Arc::clone(&rounds));
+        let beside = tokio::spawn(async move {
+            let mut round = 0;
+            while !flag.load(Ordering::SeqCst) || round == 0 {
+                for number in (0..USERS).filter(|number| number % 2 == 1) {
+                    let (user, key) = (user(number), from_beside(number, round));
+                    program
+                        .sql(&format!(
+                            "UPDATE api_keys SET key = '{key}' WHERE provider = 'gemini' AND session_id = \
+                         (SELECT id FROM onboarding_sessions WHERE user_id = '{user}')"
+                        ))
+                        .await;
+                    tokio::task::yield_now().await;
+                }
+                round += 1;
+                end_of_round(&counter);
+            }
+            round - 1
+        });
+        while rounds.load(Ordering::SeqCst) < 2 && !users.is_finished() && !beside.is_finished() {
+            tokio::task::yield_now().await;
+        }
+        // What is saved meanwhile is sealed, so some may be left.
+        let decrypted = decrypt(&operator).await;
+        over.store(true, Ordering::SeqCst);
+        let (mut expected, last) = (users.await.unwrap(), beside.await.unwrap());
+        assert!(decrypted.keys > 0 && !expected.is_empty(), "{decrypted:?}");
+        for number in (0..USERS).filter(|number| number % 2 == 1) {
+            expected.insert(user(number), from_beside(number, last));
+        }
+        assert_eq!(decrypt(&operator).await.left, 0, "nobody saves any more");
+        assert_eq!(plain(&old).await.len(), 2 * USERS as usize);
+        all_there(&old, &expected).await;
+        for keyfold in [server, operator] {
+            keyfold.close().await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn users_who_read_and_save_meanwhile_notice_nothing_and_lose_nothing() {
     for old in Old::both().await {
         old.with_users(USERS).await;

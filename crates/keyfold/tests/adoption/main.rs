@@ -10,6 +10,8 @@
 )]
 
 mod encryption;
+mod leaving;
+mod onboarding;
 mod refusals;
 mod setup;
 mod side_by_side;

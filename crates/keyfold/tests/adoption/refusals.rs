@@ -99,3 +99,50 @@ async fn a_database_of_a_newer_keyfold_is_refused() {
         assert_eq!((old.keys().await, old.tables().await), (keys, tables));
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_made_from_a_column_that_has_to_be_widened_is_named() {
+    let made = [
+        ("CREATE VIEW names AS SELECT user_id FROM onboarding_sessions", "view names", "DROP VIEW names"),
+        (
+            "CREATE RULE keep AS ON UPDATE TO api_keys WHERE NEW.provider <> OLD.provider DO INSTEAD NOTHING",
+            "rule keep on table api_keys",
+            "DROP RULE keep ON api_keys",
+        ),
+        (
+            "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; \
+             CREATE TRIGGER note BEFORE UPDATE OF key ON api_keys FOR EACH ROW EXECUTE FUNCTION note()",
+            "trigger note on table api_keys",
+            "DROP TRIGGER note ON api_keys",
+        ),
+        (
+            "ALTER TABLE api_keys ADD COLUMN short VARCHAR(256) GENERATED ALWAYS AS (upper(provider)) STORED",
+            "api_keys",
+            "ALTER TABLE api_keys DROP COLUMN short",
+        ),
+    ];
+    for (make, words, drop) in made {
+        let old = Old::postgres().await;
+        old.sql(&format!("{SESSIONS} {KEYS} {make}")).await;
+        let before = old.tables().await;
+        let refused = old.try_open().await.err().unwrap_or_else(|| panic!("it starts: {make}"));
+        assert!(refused.to_string().contains("has to be widened"), "{refused}");
+        assert!(refused.to_string().contains(words), "{refused}");
+        assert_eq!(old.tables().await, before);
+        // It said what to do.
+        old.sql(drop).await;
+        old.open().await.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_made_from_a_column_that_is_wide_enough_may_stay() {
+    let old = Old::postgres().await;
+    old.sql(
+        "CREATE TABLE onboarding_sessions (id ID, user_id VARCHAR(255)); \
+         CREATE TABLE api_keys (id ID, session_id INTEGER, provider VARCHAR(50), key TEXT); \
+         CREATE VIEW names AS SELECT user_id, provider, key FROM onboarding_sessions s JOIN api_keys k ON k.session_id = s.id",
+    )
+    .await;
+    old.open().await.close().await;
+}

@@ -35,6 +35,7 @@ pub(crate) struct Old {
     standin: Arc<Standin>,
     store: Store,
     pub(crate) master_key: String,
+    pub(crate) preset: &'static str,
 }
 
 impl Old {
@@ -62,7 +63,13 @@ impl Old {
     pub(crate) async fn sqlite() -> Self {
         let dir = TempDir::new().unwrap();
         let store = Store::Sqlite(dir.path().join("old.db"));
-        Self { dir, standin: Arc::new(Standin::start().await), store, master_key: new_key() }
+        Self {
+            dir,
+            standin: Arc::new(Standin::start().await),
+            store,
+            master_key: new_key(),
+            preset: "keyfold",
+        }
     }
 
     pub(crate) async fn postgres() -> Self {
@@ -94,6 +101,7 @@ impl Old {
             ("KEYFOLD_MASTER_KEY", self.master_key.as_str()),
             ("KEYFOLD_OTHER_MASTER_KEYS", other),
             ("KEYFOLD_PROVIDER_GEMINI_BASE_URL", &gemini),
+            ("KEYFOLD_ONBOARDING", self.preset),
             ("DATABASE_URL", &address),
         ];
         variables.push(if self.is_postgres() { ("DEPLOY_ENV", "render") } else { ("DEBUG", "true") });
@@ -110,15 +118,25 @@ impl Old {
 
     /// What the other program does.
     pub(crate) async fn sql(&self, statements: &str) {
+        self.try_sql(statements).await.unwrap();
+    }
+
+    /// The same where it may be refused; says with which words.
+    pub(crate) async fn try_sql(&self, statements: &str) -> Result<(), String> {
         match &self.store {
             Store::Postgres { client, .. } => {
-                client.batch_execute(&statements.replace("id ID", "id SERIAL PRIMARY KEY")).await.unwrap();
+                let done = client.batch_execute(&statements.replace("id ID", "id SERIAL PRIMARY KEY")).await;
+                if let Err(error) = done {
+                    client.batch_execute("ROLLBACK").await.unwrap();
+                    return Err(error.as_db_error().map_or_else(|| error.to_string(), ToString::to_string));
+                }
             }
             Store::Sqlite(path) => {
                 let statements = statements.replace("id ID", "id INTEGER PRIMARY KEY AUTOINCREMENT");
-                open_sqlite(path).execute_batch(&statements).unwrap();
+                open_sqlite(path).execute_batch(&statements).map_err(|error| error.to_string())?;
             }
         }
+        Ok(())
     }
 
     /// Each row as text.

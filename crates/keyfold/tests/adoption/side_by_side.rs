@@ -1,5 +1,6 @@
 //! The other program goes on beside Keyfold, while plain text counts.
 
+use keyfold::Keyfold;
 use keyfold_standin::example_key;
 
 use crate::setup::{Old, encrypt, key_of, save};
@@ -48,6 +49,82 @@ async fn what_the_other_program_writes_counts_at_once() {
         becomes("dora", "gemini", "test-data-dora-3").await;
         old.sql("DELETE FROM api_keys WHERE session_id = 50").await;
         becomes("dora", "gemini", "no_api_key").await;
+        keyfold.close().await;
+    }
+}
+
+/// What Keyfold has beside a session, as its API leaves it.
+async fn use_keyfold_as_dora(old: &Old, keyfold: &Keyfold) {
+    old.sql("INSERT INTO onboarding_sessions (id, user_id) VALUES (50, 'dora')").await;
+    for number in 1..3 {
+        save(keyfold, "dora", number).await.unwrap();
+    }
+    old.sql(
+        "INSERT INTO onboarding_steps (session_id, preset, step_number, status) VALUES (50, 'keyfold', 1, 'completed'); \
+         INSERT INTO usage (user_id, day, provider, model, requests, errors, input_tokens, output_tokens, unknown) \
+         VALUES ('dora', '2026-01-01', 'gemini', '', 1, 0, 1, 1, 0)",
+    )
+    .await;
+}
+
+const BESIDE_DORA: [&str; 3] = [
+    "SELECT COUNT(*) FROM api_key_versions WHERE session_id = 50",
+    "SELECT COUNT(*) FROM onboarding_steps WHERE session_id = 50",
+    "SELECT COUNT(*) FROM usage WHERE user_id = 'dora'",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_other_program_deletes_a_user_and_what_keyfold_had_goes_along() {
+    for old in Old::both_like_alwrity().await {
+        let keyfold = old.open().await;
+        use_keyfold_as_dora(&old, &keyfold).await;
+        let audited = "SELECT COUNT(*) FROM audit_events WHERE user_id = 'dora'";
+        let events = old.value(audited).await;
+        // As it did before Keyfold was there.
+        old.sql("DELETE FROM api_keys WHERE session_id = 50; DELETE FROM onboarding_sessions WHERE id = 50")
+            .await;
+        for beside in BESIDE_DORA {
+            assert_eq!(old.value(beside).await, "0", "{beside}");
+        }
+        soon("she is gone", async || key_of(&keyfold, "dora", "gemini").await == "no_api_key").await;
+        assert_ne!(events, "0");
+        assert_eq!(old.value(audited).await, events, "what was done is still told");
+        // She comes back as somebody new.
+        save(&keyfold, "dora", 3).await.unwrap();
+        assert_eq!(key_of(&keyfold, "dora", "gemini").await, example_key("gemini", 3));
+        keyfold.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_an_older_keyfold_took_over_lets_sessions_go_as_well() {
+    for old in Old::both_like_alwrity().await {
+        let keyfold = old.open().await;
+        use_keyfold_as_dora(&old, &keyfold).await;
+        keyfold.close().await;
+        // As version 9 left it.
+        let kept = old.rows("SELECT * FROM api_key_versions").await;
+        let first = if old.is_postgres() {
+            include_str!("../../migrations/postgres/0001_beside_keys.sql")
+        } else {
+            include_str!("../../migrations/sqlite/0001_beside_keys.sql")
+        };
+        let first = first.split("-- Values of the whole database").next().unwrap();
+        old.sql(&format!(
+            "CREATE TABLE v AS SELECT * FROM api_key_versions; CREATE TABLE s AS SELECT * FROM onboarding_steps; \
+             DROP TABLE api_key_versions; DROP TABLE onboarding_steps; {first} \
+             INSERT INTO api_key_versions SELECT * FROM v; INSERT INTO onboarding_steps SELECT * FROM s; \
+             DROP TABLE v; DROP TABLE s; DELETE FROM keyfold_schema WHERE version > 9"
+        ))
+        .await;
+        let keyfold = old.open().await;
+        assert_eq!(old.rows("SELECT * FROM api_key_versions").await, kept);
+        assert_eq!(old.value(BESIDE_DORA[1]).await, "1");
+        old.sql("DELETE FROM api_keys WHERE session_id = 50; DELETE FROM onboarding_sessions WHERE id = 50")
+            .await;
+        for beside in BESIDE_DORA {
+            assert_eq!(old.value(beside).await, "0", "{beside}");
+        }
         keyfold.close().await;
     }
 }

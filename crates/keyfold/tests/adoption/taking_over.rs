@@ -54,6 +54,29 @@ async fn of_several_rows_the_newest_counts_and_the_others_stay_where_they_are() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_was_made_later_is_newer_than_one_that_was_changed_earlier() {
+    for old in Old::both_like_alwrity().await {
+        old.sql(
+            "INSERT INTO onboarding_sessions (id, user_id, started_at, updated_at) VALUES \
+             (50, 'dora', '2024-01-01 10:00:00', '2025-06-01 10:00:00'), (51, 'dora', '2026-01-01 10:00:00', NULL), \
+             (52, 'dora', NULL, '2025-07-01 10:00:00'); \
+             INSERT INTO api_keys (id, session_id, provider, key, created_at, updated_at) VALUES \
+             (30, 51, 'gemini', 'test-data-dora', '2026-01-01 10:00:00', NULL), \
+             (31, 51, 'gemini', 'test-data-dora-older', '2024-01-01 10:00:00', '2025-06-01 10:00:00'), \
+             (32, 50, 'gemini', 'test-data-dora-oldest', NULL, '2025-01-01 10:00:00'), \
+             (33, 52, 'openai', 'test-data-dora-openai-older', '2025-01-01 10:00:00', '2025-01-01 10:00:00'), \
+             (34, 50, 'openai', 'test-data-dora-openai', '2025-08-01 10:00:00', '2024-01-01 10:00:00')",
+        )
+        .await;
+        let keyfold = old.open().await;
+        assert_eq!(old.value("SELECT id FROM onboarding_sessions WHERE user_id = 'dora'").await, "51");
+        assert_eq!(key_of(&keyfold, "dora", "gemini").await, "test-data-dora");
+        assert_eq!(key_of(&keyfold, "dora", "openai").await, "test-data-dora-openai");
+        keyfold.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_too_narrow_is_widened_and_new_users_fit_in() {
     for old in Old::both_like_alwrity().await {
         let keyfold = old.open().await;

@@ -5,7 +5,7 @@ use keyfold::Keyfold;
 use keyfold::migration::Decrypted;
 use keyfold::requester::{Actor, Requester};
 
-use super::encrypt::{count, list};
+use super::encrypt::{are, count, list};
 use crate::cli::confirm::Progress;
 use crate::cli::keys::{open, wrong_usage};
 use crate::cli::{Failure, Start, log_for_command, print, small_runtime};
@@ -42,10 +42,7 @@ async fn run(keyfold: &Keyfold) -> Result<Decrypted, Failure> {
         .await;
     drop(bar);
     decrypted.map_err(|error| {
-        let Failure(why) = error.into();
-        Failure::new(format!(
-            "{why}\nWhat was decrypted stays so, and counts; the rest is as it was. Put it right and run this again: it goes on where it stopped."
-        ))
+        Failure::from(error).and("What was decrypted stays so, and counts; the rest is as it was. Put it right and run this again: it goes on where it stopped.")
     })
 }
 
@@ -63,11 +60,11 @@ fn tell(decrypted: &Decrypted) -> Result<(), Failure> {
     ))?;
     if decrypted.left > 0 {
         return Err(Failure::new(format!(
-            "{} are sealed still: a server goes on sealing them, or something holds their rows. Stop Keyfold's servers, then run this again.",
-            count(decrypted.left, "key")
+            "{} sealed still: a server goes on sealing, or something holds the rows. Stop Keyfold's servers, then run this again.",
+            are(decrypted.left, "key")
         )));
     }
     print(
-        "Whatever Keyfold saves from now on it seals, as always: stop its servers first if another program is to read the keys. `keyfold migrate encrypt` takes all this back.",
+        "Whatever Keyfold saves from now on it seals, as always: stop its servers first if another program is to read the keys. `keyfold migrate encrypt` takes all this back; to remove what Keyfold added to the tables, see \"Leave again\" in docs/migration.md.",
     )
 }

@@ -27,10 +27,7 @@ async fn run(keyfold: &Keyfold) -> Result<Encrypted, Failure> {
         migration.encrypt(&Requester::new(Actor::Operator), &mut |progress| bar.show(progress.done)).await;
     drop(bar);
     encrypted.map_err(|error| {
-        let Failure(why) = error.into();
-        Failure::new(format!(
-            "{why}\nWhat was encrypted stays so, and the rest still counts as it is. Put it right and run this again: it goes on where it stopped."
-        ))
+        Failure::from(error).and("What was encrypted stays so, and the rest still counts as it is. Put it right and run this again: it goes on where it stopped.")
     })
 }
 
@@ -48,8 +45,8 @@ fn tell(encrypted: &Encrypted, is_postgres: bool) -> Result<(), Failure> {
     set_aside(encrypted)?;
     if encrypted.left > 0 {
         return Err(Failure::new(format!(
-            "{} in plain text are there still: something goes on writing them, or holds their rows. Plain text still counts. Stop the other program, then run this again.",
-            count(encrypted.left, "key")
+            "{} still plain text: something goes on writing it, or holds the rows. Plain text still counts. Stop the other program, then run this again.",
+            are(encrypted.left, "key")
         )));
     }
     print(
@@ -67,10 +64,10 @@ fn set_aside(encrypted: &Encrypted) -> Result<(), Failure> {
     if encrypted.set_aside.is_empty() {
         return Ok(());
     }
-    print(&format!(
-        "{} do not count, because a newer one of the same user and provider does. They stay in the table, encrypted:",
-        count(encrypted.set_aside_in_all, "key")
-    ))?;
+    print(&match encrypted.set_aside_in_all {
+        1 => "1 key does not count, because a newer one of the same user and provider does. It stays in the table, encrypted:".to_owned(),
+        keys => format!("{keys} keys do not count, because newer ones of the same user and provider do. They stay in the table, encrypted:"),
+    })?;
     list(&encrypted.set_aside)?;
     if encrypted.set_aside_in_all > encrypted.set_aside.len() as u64 {
         print("  and more; see duplicate_of in api_keys and onboarding_sessions")?;
@@ -83,6 +80,11 @@ pub(super) fn list(keys: &[SetAside]) -> Result<(), Failure> {
         print(&format!("  row {id} of api_keys: provider {provider:?}, user {user:?}"))?;
     }
     Ok(())
+}
+
+/// `1 key is`, `2 keys are`
+pub(super) fn are(number: u64, what: &str) -> String {
+    format!("{} {}", count(number, what), if number == 1 { "is" } else { "are" })
 }
 
 pub(super) fn count(number: u64, what: &str) -> String {

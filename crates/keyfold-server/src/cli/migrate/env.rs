@@ -1,8 +1,9 @@
 //! `keyfold migrate env FILE`: a shared `.env` becomes one user's keys.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use keyfold::env_import::{Candidate, EnvImport, Outcome, Place, remove_from_file};
+use keyfold::env_import::{Candidate, EnvImport, Outcome, Place, Repeated, remove_from_file};
 use keyfold::mode::Mode;
 use keyfold::settings::Sources;
 use keyfold::user::{LOCAL_USER, UserId};
@@ -59,7 +60,7 @@ async fn import(keyfold: &Keyfold, user: &UserId, file: &Path, options: &Argumen
             file.display()
         )));
     }
-    let mut report = Report { options, rows: vec![], notes: vec![], all_done: true };
+    let mut report = Report { options, rows: vec![], notes: vec![], counts: BTreeMap::new(), all_done: true };
     if is_own {
         report.note(format!(
             "{} is the very .env that local mode uses: its keys count already.",
@@ -86,12 +87,13 @@ async fn import(keyfold: &Keyfold, user: &UserId, file: &Path, options: &Argumen
     for unusable in &import.unusable {
         report.unusable(unusable.provider.id.as_str(), &unusable.places, &unusable.why)?;
     }
+    report.doubtful(&import)?;
     report.unknown(&import)?;
     if options.remove {
         let now = keyfold.users().keys_of(user).await?;
         report.remove(file, &import, |candidate| candidate.is_stored(&now))?;
     }
-    report.end(user)
+    report.end(user, file)
 }
 
 /// Whether the next key may fare better.
@@ -106,6 +108,8 @@ struct Report<'a> {
     options: &'a Arguments,
     rows: Vec<Value>,
     notes: Vec<String>,
+    /// How many keys became what, in words.
+    counts: BTreeMap<&'static str, usize>,
     all_done: bool,
 }
 
@@ -145,10 +149,11 @@ impl Report<'_> {
         provider: &str,
         places: &[Place],
         masked: Option<&String>,
-        outcome: &str,
+        outcome: &'static str,
         detail: &str,
         warnings: &[String],
     ) -> Result<(), Failure> {
+        *self.counts.entry(outcome).or_default() += 1;
         if self.options.json {
             self.rows.push(json!({
                 "provider": provider,
@@ -176,10 +181,26 @@ impl Report<'_> {
                 "{what} looks like a key, and is no variable of a provider that Keyfold knows: left alone."
             ))?;
         }
-        match import.others {
-            0 => Ok(()),
-            others => self.note(format!("Variables that are no keys, and were left alone: {others}.")),
+        if import.others.is_empty() {
+            return Ok(());
         }
+        self.note(format!("No provider's variables, and left alone: {}.", import.others.join(", ")))
+    }
+
+    /// Lines that give a provider's variable another value than the one that counts, or none.
+    fn doubtful(&mut self, import: &EnvImport) -> Result<(), Failure> {
+        for Repeated { variable, lines, are_same, .. } in &import.repeated {
+            let lines: Vec<String> = lines.iter().map(ToString::to_string).collect();
+            let how = if *are_same { "with the same value" } else { "with different values" };
+            self.note(format!(
+                "{variable} stands in the lines {} {how}: the last one counts, as for all who read the file.",
+                lines.join(", ")
+            ))?;
+        }
+        if import.empty.is_empty() {
+            return Ok(());
+        }
+        self.note(format!("No key, but nothing or a placeholder: {}.", in_words(&import.empty)))
     }
 
     fn remove(
@@ -219,7 +240,18 @@ impl Report<'_> {
         print(&text)
     }
 
-    fn end(mut self, user: &UserId) -> Result<(), Failure> {
+    fn end(mut self, user: &UserId, file: &Path) -> Result<(), Failure> {
+        let counts: Vec<String> = self
+            .counts
+            .iter()
+            .map(|(outcome, count)| format!("{count} {}", outcome.replace('_', " ")))
+            .collect();
+        let file = file.file_name().unwrap_or(file.as_os_str()).display();
+        self.note(if counts.is_empty() {
+            format!("There is no key of a provider that Keyfold knows in {file}.")
+        } else {
+            format!("Keys in {file}: {}.", counts.join(", "))
+        })?;
         if self.options.dry_run {
             self.note("Nothing was done (--dry-run).".into())?;
         }
