@@ -23,10 +23,19 @@ pub(crate) type Variables = Vec<(String, Given)>;
 
 /// The last stage of the Dockerfile.
 pub(crate) struct Image {
+    pub(crate) copies: Vec<Copying>,
     pub(crate) variables: Vec<(String, String)>,
     pub(crate) user: String,
     pub(crate) command: Vec<String>,
     pub(crate) health_check: Vec<String>,
+}
+
+/// What a stage takes from the one before: all that is in a folder.
+pub(crate) struct Copying {
+    pub(crate) from: String,
+    pub(crate) to: String,
+    /// Root's without it.
+    pub(crate) owner: Option<String>,
 }
 
 /// The service in the unit.
@@ -161,11 +170,27 @@ pub(crate) fn image() -> Image {
     let last = |instruction: &str| all(instruction).pop().unwrap_or_else(|| panic!("no {instruction}"));
     let health = last("HEALTHCHECK");
     Image {
+        copies: all("COPY").iter().map(|line| copying(line)).collect(),
         variables: all("ENV").iter().map(|line| pair(line)).collect(),
         user: last("USER"),
         command: [words(&last("ENTRYPOINT")), words(&last("CMD"))].concat(),
         health_check: words(health.split_once("CMD ").unwrap().1),
     }
+}
+
+fn copying(line: &str) -> Copying {
+    let (options, paths): (Vec<&str>, Vec<&str>) = line.split(' ').partition(|word| word.starts_with("--"));
+    let [from, to] = paths[..] else { panic!("COPY {line}") };
+    assert!(from.ends_with('/') && to.ends_with('/'), "COPY {line}: only folders are understood");
+    let mut owner = None;
+    for option in options {
+        match option.split_once('=') {
+            Some(("--from", _)) => {}
+            Some(("--chown", of)) => owner = Some(of.to_owned()),
+            _ => panic!("COPY {line}: what is {option}?"),
+        }
+    }
+    Copying { from: from.to_owned(), to: to.to_owned(), owner }
 }
 
 pub(crate) fn unit() -> Unit {
