@@ -1,6 +1,7 @@
 """An application whose users bring their own keys.
 
-    pip install "keyfold[fastapi]" "pyjwt[crypto]" uvicorn
+    make python                  # in a checkout of Keyfold, which is not on PyPI
+    pip install "$(ls "$PWD"/target/wheels/keyfold-*.whl)[fastapi]" "pyjwt[crypto]" uvicorn
     uvicorn main:app
 
 In local mode nobody signs in. In production each request carries a token of the issuer in KEYFOLD_AUTH_ISSUER, and what
