@@ -6,7 +6,8 @@
 #
 # Tested without Docker: the last stage is laid out by deploy/image-root.sh and started in a directory of its own, as
 # its user, read-only, with the variables and commands that stand here. Not tested: the pulling of the two base images
-# and the first two stages as Docker runs them; what they run is what `make build` runs.
+# and the first two stages as Docker runs them; what they run is what `make build` runs, and .dockerignore is looked through
+# for files that they need.
 
 FROM node:24-bookworm-slim AS page
 WORKDIR /src
