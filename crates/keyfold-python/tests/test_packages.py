@@ -18,8 +18,8 @@ from servers import PATIENCE, ROOT
 
 PACKAGE = ROOT / "crates/keyfold-python"
 MATURIN = Path(sys.executable).with_name("maturin")
-# Only where documentation is made, which nobody does from an sdist.
-DOCUMENTATION = "#![cfg_attr(any(doc, doctest), doc = "
+# Only where documentation is made or its examples are run, which nobody does from an sdist.
+DOCUMENTATION = ("#![cfg_attr(any(doc, doctest), doc = ", '#[doc = include_str!("../../../docs/rust.md")]')
 
 
 @pytest.fixture(scope="module")

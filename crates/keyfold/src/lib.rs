@@ -62,6 +62,11 @@ mod usage;
 pub mod user;
 pub mod users;
 
+/// The guide's examples, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/rust.md")]
+mod guide {}
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
