@@ -69,7 +69,7 @@ mod reference {
         check_or_update("docs-reference", &path, &text, &wanted);
     }
 
-    /// Answers of the Python package's part for FastAPI have the titles of Keyfold's own.
+    /// Answers of the Python package's part for web applications have the titles of Keyfold's own.
     #[test]
     fn titles_in_python_are_those_of_the_table() {
         let text = read(&root().join("crates/keyfold-python/python/keyfold/fastapi.py"));

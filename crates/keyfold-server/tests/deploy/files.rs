@@ -111,7 +111,7 @@ fn docker_gets_every_file_that_the_program_and_its_page_are_built_of() {
     needed.extend(tracked.iter().filter(|file| folders.iter().any(|of| is_below(file, of))).cloned());
     // And what code includes from anywhere, but for what only documentation shows.
     let mut included = 0;
-    for source in tracked.iter().filter(|file| file.contains("/src/") && file.ends_with(".rs")) {
+    for source in tracked.iter().filter(|file| file.contains("/src/") && is_rust(file)) {
         for line in read(source).lines().filter(|line| !line.contains("doc = include_str!")) {
             for macro_name in ["include_str!(\"", "include_bytes!(\"", "include!(\""] {
                 for rest in line.split(macro_name).skip(1) {
@@ -181,6 +181,10 @@ fn tracked() -> Vec<String> {
     assert!(files.len() > 500, "{} files", files.len());
     // Those that are being removed are not there to be copied.
     files.into_iter().filter(|file| path(file).exists()).collect()
+}
+
+fn is_rust(file: &str) -> bool {
+    Path::new(file).extension().is_some_and(|end| end == "rs")
 }
 
 fn is_below(file: &str, folder: &str) -> bool {

@@ -30,12 +30,12 @@ impl RollOut {
         Self { site, old, known }
     }
 
-    fn old(&self) -> Start {
+    fn start_old(&self) -> Start {
         start(&self.site, "old")
     }
 
     /// The newer program, which says that its tables are readable from that version on.
-    fn new(&self, readable_from: i64) -> Start {
+    fn start_new(&self, readable_from: i64) -> Start {
         let later = path("crates/keyfold-server/tests/deploy/later.sql");
         let told = format!("{readable_from}:{}", later.display());
         start(&self.site, "new").env("KEYFOLD_TEST_LATER_MIGRATION", &told)
@@ -124,7 +124,7 @@ fn old_and_new_serve_one_database_under_load_during_and_after_the_migration() {
             scope.spawn(move || live(user, old, old, done));
         }
         more(&["user_a", "user_b"]);
-        let new = roll_out.new(roll_out.known).serve();
+        let new = roll_out.start_new(roll_out.known).serve();
         more(&["user_a", "user_b"]);
         thread::scope(|scope| {
             let _ends = Ends { over, done: done.clone() };
@@ -140,9 +140,9 @@ fn old_and_new_serve_one_database_under_load_during_and_after_the_migration() {
 #[test]
 fn an_old_replica_that_starts_again_works_on_what_the_new_one_made() {
     let roll_out = RollOut::begin();
-    let new = roll_out.new(roll_out.known).serve();
+    let new = roll_out.start_new(roll_out.known).serve();
     roll_out.old.signal(Signal::KILL);
-    let again = roll_out.old().serve();
+    let again = roll_out.start_old().serve();
     roll_out.round("user_a", 1, &again, &new);
     roll_out.round("user_a", 2, &new, &again);
     let production = &roll_out.site.production;
@@ -157,10 +157,10 @@ fn an_old_replica_that_starts_again_works_on_what_the_new_one_made() {
 #[test]
 fn an_old_replica_does_not_start_on_tables_that_it_would_damage() {
     let roll_out = RollOut::begin();
-    let _new = roll_out.new(roll_out.known + 1).serve();
+    let _new = roll_out.start_new(roll_out.known + 1).serve();
     let version = format!("schema version {}", roll_out.known + 1);
     roll_out.old.signal(Signal::KILL);
-    roll_out.old().refused_start().refused_with(&[&version, "at least as new"]);
+    roll_out.start_old().refused_start().refused_with(&[&version, "at least as new"]);
     let doctor = roll_out.site.production.keyfold(&["doctor"]).run();
     assert!(doctor.out.contains("run a newer one"), "{doctor:?}");
     assert_eq!(roll_out.version(), [format!("{0} from {0}", roll_out.known + 1)]);
