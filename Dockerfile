@@ -6,7 +6,8 @@
 #
 # Tested without Docker: the last stage is laid out by deploy/image-root.sh and started in a directory of its own, as
 # its user, read-only, with the variables and commands that stand here. Not tested: the pulling of the two base images
-# and the first two stages as Docker runs them; what they run is what `make build` runs.
+# and the first two stages as Docker runs them; what they run is what `make build` runs, and .dockerignore is looked through
+# for files that they need.
 
 FROM node:24-bookworm-slim AS page
 WORKDIR /src
@@ -23,13 +24,14 @@ WORKDIR /src
 COPY . .
 COPY --from=page /src/frontend/dist frontend/dist
 RUN cargo build --release --locked -p keyfold-server --bin keyfold \
-    && deploy/image-root.sh target/release/keyfold /image
+    && deploy/image-root.sh target/release/keyfold /image /state
 
 FROM scratch
 COPY --from=program /image/ /
 # What is recorded of uses, for the second until it is in the database. Mount a volume here to keep it when the
-# container is replaced, or set KEYFOLD_AUDIT_DURABILITY=strict. Where it cannot be written, strict it is.
-COPY --from=program --chown=10001:10001 /image/var/lib/keyfold /var/lib/keyfold
+# container is replaced, or set KEYFOLD_AUDIT_DURABILITY=strict. Where it cannot be written, strict it is. It is not
+# in /image: a directory that is already there keeps its owner, whatever --chown says.
+COPY --from=program --chown=10001:10001 /state/ /var/lib/
 USER 10001:10001
 # Without settings it must not take itself for a developer's machine.
 ENV DEPLOY_ENV=docker

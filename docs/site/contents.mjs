@@ -16,7 +16,7 @@ const CONTENTS = [
     'Production',
     { production: 'Guide', deployment: 'Deploying', 'sign-in': 'Sign-in', 'service-tokens': 'Service tokens', migration: 'Migration', 'migration-env': 'Moving in from .env' },
   ],
-  ['Calls', { gateway: 'The gateway', clients: 'Providers’ libraries', python: 'Python', typescript: 'TypeScript', providers: 'Providers', usage: 'Usage', 'rate-limits': 'Rate limits' }],
+  ['Calls', { gateway: 'The gateway', clients: 'Providers’ libraries', python: 'Python', rust: 'Rust', typescript: 'TypeScript', providers: 'Providers', usage: 'Usage', 'rate-limits': 'Rate limits' }],
   [
     'Operations',
     { operations: 'Operations', 'master-key': 'The master key', deletion: 'Deletion and emergency', audit: 'Audit', performance: 'Performance' },

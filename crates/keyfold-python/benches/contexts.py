@@ -47,18 +47,20 @@ def measure_all() -> None:
             "KEYFOLD_ALLOWED_ORIGINS": "https://app.example.com",
         }
         place.save("gemini", KEY, user=USER)
-        with place.start(sys.executable, __file__, "production") as process:
-            show(process.stdout)
+        measured(place, "production")
     with tempfile.TemporaryDirectory() as folder:
         place = Place(Path(folder), {"DEBUG": "true", "PYTHONPATH": path})
         place.write(".env", f"GEMINI_API_KEY={KEY}\n")
-        with place.start(sys.executable, __file__, "local") as process:
-            show(process.stdout)
+        measured(place, "local")
 
 
-def show(lines: object) -> None:
-    for line in lines:  # type: ignore[attr-defined]
-        print(line, end="", flush=True)
+def measured(place: Place, mode: str) -> None:
+    with place.start(sys.executable, __file__, mode) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            print(line, end="", flush=True)
+    if process.returncode != 0:
+        raise SystemExit(f"measuring {mode} mode ended with {process.returncode}")
 
 
 def measure_production() -> None:

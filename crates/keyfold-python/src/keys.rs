@@ -27,6 +27,20 @@ impl<'py> FromPyObject<'_, 'py> for UserText {
     }
 }
 
+/// A provider's name as Python gave it. What is no Unicode text (lone surrogates) is some name that no provider has.
+pub(crate) struct ProviderText(String);
+
+impl<'py> FromPyObject<'_, 'py> for ProviderText {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        let Ok(text) = object.cast::<PyString>() else {
+            return Err(PyTypeError::new_err("provider must be a str"));
+        };
+        Ok(Self(text.to_string_lossy().into_owned()))
+    }
+}
+
 /// Looks the user up.
 pub(crate) fn begin(py: Python<'_>, user: Option<UserText>) -> PyResult<(Begun, Arc<Process>)> {
     let user = match user {
@@ -97,33 +111,33 @@ impl Keys {
 #[pymethods]
 impl Keys {
     /// The key, or `None` if there is none.
-    fn find(&self, py: Python<'_>, provider: &str) -> PyResult<Option<Py<PyString>>> {
+    fn find(&self, py: Python<'_>, provider: ProviderText) -> PyResult<Option<Py<PyString>>> {
         let Some(keys) = self.keys(py)? else { return Ok(None) };
-        let found = away(py, || find(&keys, provider));
+        let found = away(py, || find(&keys, &provider.0));
         given(py, found)
     }
 
     /// The same without waiting.
-    fn begin_find(&self, py: Python<'_>, provider: String) -> PyResult<Waiting> {
+    fn begin_find(&self, py: Python<'_>, provider: ProviderText) -> PyResult<Waiting> {
         let process = process::current().map_err(|failure| failure.into_error(py))?;
         let keys = self.keys(py)?;
         Ok(Waiting::begin_blocking(&process, move || match keys {
-            Some(keys) => Ok(Value::Key(find(&keys, &provider)?)),
+            Some(keys) => Ok(Value::Key(find(&keys, &provider.0)?)),
             None => Ok(Value::Key(None)),
         }))
     }
 
     /// The key; what is missing is an exception that says what to do.
-    fn require(&self, py: Python<'_>, provider: &str) -> PyResult<Option<Py<PyString>>> {
+    fn require(&self, py: Python<'_>, provider: ProviderText) -> PyResult<Option<Py<PyString>>> {
         let Some(keys) = self.keys(py)? else { return Ok(None) };
-        let found = away(py, || keys.get(provider).map(Some));
+        let found = away(py, || keys.get(&provider.0).map(Some));
         given(py, found)
     }
 
     /// Whether there is a key. Opens none.
-    fn holds(&self, py: Python<'_>, provider: &str) -> PyResult<bool> {
+    fn holds(&self, py: Python<'_>, provider: ProviderText) -> PyResult<bool> {
         let Some(keys) = self.keys(py)? else { return Ok(false) };
-        told(py, away(py, || holds(&keys, provider)))
+        told(py, away(py, || holds(&keys, &provider.0)))
     }
 
     /// The providers that there are keys for. Opens none.

@@ -68,6 +68,24 @@ def test_the_example_works_on_a_developers_machine(local: Place) -> None:
         """)
 
 
+def test_the_example_does_not_start_in_production_without_what_it_verifies_tokens_with(deployed: Place) -> None:
+    started = """
+        import os
+        from fastapi.testclient import TestClient
+        from main import app
+        try:
+            with TestClient(app): pass
+            raise SystemExit('it started')
+        except RuntimeError as error:
+            for name in os.environ['MISSING'].split():
+                assert name in str(error), error
+        """
+    for missing in (("KEYFOLD_AUTH_JWKS_URL",), ("KEYFOLD_AUTH_ISSUER", "KEYFOLD_AUTHORIZED_PARTIES")):
+        # Clerk's key alone is enough for Keyfold.
+        place = deployed.without(*missing).with_settings(CLERK_PUBLISHABLE_KEY="pk_test_aXNzdWVyLmV4YW1wbGUuY29tJA")
+        place.with_settings(MISSING=" ".join(missing)).run(started)
+
+
 def test_hundreds_of_requests_at_once_each_get_their_own_users_key(deployed: Place) -> None:
     deployed.run("""
         import asyncio, os, httpx2 as httpx
@@ -134,9 +152,17 @@ def test_the_middleware_puts_each_request_into_its_users_block(deployed: Place) 
                 assert later == {'a': os.environ['KEY_A'], 'b': os.environ['KEY_B']}
                 # What goes wrong is an answer that says what to do.
                 answer = await ask('/fails')
-                assert answer.status_code == 404 and answer.json()['code'] == 'no_api_key', answer.text
+                problem = answer.json()
+                assert answer.status_code == problem['status'] == 404 and problem['code'] == 'no_api_key', answer.text
+                assert problem['type'] == 'urn:keyfold:problem:no_api_key' and problem['title'] == 'No API key'
+                assert problem['request_id'] == answer.headers['x-request-id'] != '' and 'tavily' in problem['detail'].lower()
+                # A caller's own id, if it can be passed on.
+                for own, same in (('r-1.a_B', True), ('x' * 129, False), ('a b', False), ('"', False)):
+                    answer = await client.get('/fails', headers={'X-Request-Id': own})
+                    assert (answer.json()['request_id'] == answer.headers['x-request-id'] == own) is same, own
                 assert answer.headers['content-type'] == 'application/problem+json'
-                assert (await ask('/async', 's-odd')).status_code == 401
+                refused = await ask('/async', 's-odd')
+                assert refused.status_code == 401 and refused.json()['request_id'] == refused.headers['x-request-id']
         asyncio.run(main())
         """)
 

@@ -96,6 +96,49 @@ def test_blocks_end_with_an_exception_too(production: Place) -> None:
         """)
 
 
+def test_odd_provider_names_are_providers_that_nobody_has(production: Place, local: Place) -> None:
+    program = """
+        import asyncio, keyfold
+        with keyfold.user_api_keys('user_a') as keys:
+            for name in ('', '\\ud800', 'gemini\\udcff', 'a\\0b', 'x' * 1_000_000, 'ユーザー', '../gemini', 'GEMINI '):
+                assert keys.get(name) is None and keys.get(name, 1) == 1 and name not in keys
+                assert asyncio.run(keys.aget(name)) is None
+                assert keyfold.UserAPIKeyContext.get_user_key('user_a', name) is None
+                try:
+                    keys[name]
+                    raise SystemExit(f'{name[:9]!r} was taken')
+                except keyfold.UnknownProviderError as error:
+                    assert isinstance(error, KeyError)
+        """
+    production.run(program)
+    local.run(program)
+
+
+def test_a_context_says_whose_it_is_and_is_ended_only_after_it_began(production: Place) -> None:
+    production.run("""
+        import asyncio, keyfold
+        context = keyfold.UserAPIKeyContext('user_a')
+        assert context.user_id == 'user_a' and keyfold.user_api_keys().user_id is None
+        def ended():
+            context.__exit__(None, None, None)
+        def ended_async():
+            asyncio.run(context.__aexit__(None, None, None))
+        for end in (ended, ended_async):
+            try:
+                end()
+                raise SystemExit('it ended')
+            except RuntimeError as error:
+                assert 'has not begun' in str(error)
+        with context as keys:
+            assert keys.get('gemini')
+        try:
+            ended()
+            raise SystemExit('it ended twice')
+        except RuntimeError:
+            pass
+        """)
+
+
 def test_odd_user_ids_are_users_or_refused(production: Place, local: Place) -> None:
     program = """
         import asyncio, keyfold

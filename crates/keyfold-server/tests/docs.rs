@@ -6,6 +6,10 @@
 //! for wherever that Keyfold listens, and `YOUR_GEMINI_KEY` for a key that the stand-in takes for Gemini
 //! (`OTHER_GEMINI_KEY` for another one). Some documents are about production, so their Keyfold serves that, with a
 //! PostgreSQL and a token issuer of its own; so it is for blocks that begin with ```` ```sh run production ````.
+//!
+//! What needs more than that is only shown: in ```` ```sh ````, or indented. [`shown::BLOCKS`] says of each such block
+//! which test runs it, or why none does. Blocks of Python are run by the Python package's `test_guide.py`, those of Rust
+//! by `cargo test --doc`, those of TypeScript by the client's own tests.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "it is a test")]
 
@@ -26,7 +30,6 @@ use keyfold_standin::issuer::{Issuer, PARTY};
 use keyfold_standin::{PROVIDERS, Standin, example_key};
 use keyfold_test_servers::PostgresServer;
 use tempfile::TempDir;
-use tokio::sync::OnceCell;
 
 /// The documents that are about production.
 const PRODUCTION: [&str; 4] =
@@ -64,6 +67,25 @@ mod reference {
             "a code is not explained in docs/errors.md"
         );
         check_or_update("docs-reference", &path, &text, &wanted);
+    }
+
+    /// Answers of the Python package's part for web applications have the titles of Keyfold's own.
+    #[test]
+    fn titles_in_python_are_those_of_the_table() {
+        let text = read(&root().join("crates/keyfold-python/python/keyfold/fastapi.py"));
+        let titles = text
+            .split("_TITLES: Final = {")
+            .nth(1)
+            .unwrap()
+            .split("# These are Python's only")
+            .next()
+            .unwrap();
+        let titles: Vec<&str> = titles.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        assert!(titles.len() > 10, "{titles:?}");
+        for title in titles {
+            let known = CODES.iter().any(|(code, _, of)| title == format!("\"{code}\": \"{of}\","));
+            assert!(known, "{title}");
+        }
     }
 
     fn settings_table() -> String {
@@ -266,10 +288,236 @@ async fn commands_work() {
     assert!(documents_with_commands > 0, "no runnable block was found");
 }
 
+/// Blocks that are only shown.
+mod shown {
+    use super::*;
+
+    enum Shown {
+        /// By a test here.
+        Run,
+        /// No command: settings, an address, code of another language.
+        Text,
+        /// Not by a test here, for this reason.
+        Not(&'static str),
+    }
+    use Shown::{Not, Run, Text};
+
+    const BUILDS: &str = "it builds for minutes; `.ci/run` runs `make check` and `make test`";
+    const REGISTRY: &str = "it fetches from a registry; scripts/test-typescript.sh builds the same package";
+    const WHEEL: &str =
+        "it builds for minutes; test_packages.py packs a wheel of what is compiled, and installs it so";
+    const STANDIN: &str =
+        "it builds for minutes; the Python package's tests start the stand-in, and use what it prints";
+    const DOCKER: &str = "it needs Docker; what is in the image is tested by tests/deploy/image.rs";
+
+    /// Document, beginning of the block, and what becomes of it.
+    const BLOCKS: &[(&str, &str, Shown)] = &[
+        ("CONTRIBUTING.md", "make run", Not(BUILDS)),
+        ("CONTRIBUTING.md", "cargo test -p keyfold", Not(BUILDS)),
+        ("README.md", "make run", Not(BUILDS)),
+        ("clients/typescript/README.md", "npm --prefix", Not(REGISTRY)),
+        ("docs/audit.md", "SELECT at, actor", Run),
+        ("docs/clients.md", "https://", Text),
+        (
+            "docs/deletion.md",
+            "CLERK_SECRET_KEY=",
+            Not("it asks Clerk; tests/cli/deletion.rs runs it against a double"),
+        ),
+        ("docs/deletion.md", "17 4 * * *", Text),
+        ("docs/deployment.md", "deploy/make-secrets.sh", Not(DOCKER)),
+        ("docs/deployment.md", "docker compose", Not(DOCKER)),
+        ("docs/from-alwrity.md", "KEYFOLD_ONBOARDING=", Run),
+        ("docs/from-alwrity.md", "from keyfold import *", Not("test_architecture.py runs it")),
+        ("docs/from-alwrity.md", "keyfold doctor --scan backend", Run),
+        ("docs/from-alwrity.md", "# before", Text),
+        ("docs/from-alwrity.md", "# after", Not("test_architecture.py runs it")),
+        ("docs/from-alwrity.md", "keyfold run --user user_xxx", Run),
+        ("docs/local-mode.md", "make run", Not(BUILDS)),
+        ("docs/local-mode.md", "cd my-project", Not("every document here is run with such a start")),
+        ("docs/local-mode.md", "keyfold keys set gemini", Run),
+        ("docs/local-mode.md", "cargo run --release -p keyfold-standin", Not(STANDIN)),
+        ("docs/local-mode.md", "set -a", Not(STANDIN)),
+        ("docs/master-key.md", "keyfold master-key rotate", Run),
+        ("docs/migration-env.md", "keyfold doctor --scan .", Run),
+        ("docs/migration-env.md", "keyfold promote", Run),
+        ("docs/migration.md", "SELECT id, session_id", Run),
+        ("docs/migration.md", "keyfold migrate decrypt", Run),
+        ("docs/operations.md", "SELECT user_id, provider, key", Run),
+        ("docs/operations.md", "SELECT user_id, current_step", Run),
+        ("docs/page.md", "cd frontend", Not("it needs what npm fetches; scripts/test-page.sh does it")),
+        ("docs/performance.md", "make bench-gateway", Not("it measures for ten minutes")),
+        ("docs/providers.md", "KEYFOLD_PROVIDER_OPENAI_BASE_URL=", Text),
+        ("docs/providers.md", "KEYFOLD_PROVIDERS_FILE names", Text),
+        ("docs/python.md", "make python", Not(WHEEL)),
+        ("docs/python.md", "pip install", Not(WHEEL)),
+        ("docs/quick-start.md", "make run", Not(BUILDS)),
+        ("docs/quick-start.md", "OpenAI(", Text),
+        ("docs/rate-limits.md", "REDIS_URL=", Text),
+        ("docs/rate-limits.md", "ACL SETUSER", Text),
+        ("docs/settings.md", "port = 8001", Text),
+        ("docs/sign-in.md", "CLERK_PUBLISHABLE_KEY=", Text),
+        ("docs/sign-in.md", "KEYFOLD_AUTH_ISSUER=", Text),
+        ("docs/sign-in.md", "cargo run -p keyfold-standin", Not(STANDIN)),
+        ("docs/typescript.md", "npm --prefix", Not(REGISTRY)),
+        ("docs/walk-throughs.md", "DEBUG=true", Text),
+        ("docs/why-not-the-environment.md", "make leak-demo", Not("tests/leak_demo.rs is what it runs")),
+    ];
+
+    #[test]
+    fn of_every_block_it_is_known_what_becomes_of_it() {
+        let mut found = BTreeSet::new();
+        // What is indented in ARCHITECTURE.md are pictures.
+        for document in documents().iter().filter(|document| !document.ends_with("ARCHITECTURE.md")) {
+            let name = document.strip_prefix(root()).unwrap().display().to_string();
+            for block in blocks(&read(document)) {
+                let known = BLOCKS.iter().position(|(of, begin, _)| *of == name && block.starts_with(begin));
+                let known = known.unwrap_or_else(|| {
+                    panic!("{name}: say in shown::BLOCKS what becomes of this block, or begin it with ```sh run\n{block}")
+                });
+                if let Not(reason) = BLOCKS[known].2 {
+                    println!("not run: {name}: {block}\n    {reason}");
+                }
+                found.insert(known);
+            }
+        }
+        for (number, (document, begin, _)) in BLOCKS.iter().enumerate() {
+            assert!(found.contains(&number), "{document} has no block that begins with {begin}");
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn those_of_local_mode_work() {
+        let standin = Standin::start().await;
+        blocking(move || {
+            let serve = block("docs/from-alwrity.md", "KEYFOLD_ONBOARDING=");
+            let example = Example::start_by(&standin, local(), &serve, |project| {
+                fs::create_dir(project.join("backend")).unwrap();
+                fs::write(project.join("backend/old.py"), "import os\nkey = os.getenv('GEMINI_API_KEY')\n")
+                    .unwrap();
+            });
+            example.run(
+                "curl http://127.0.0.1:8000/api/onboarding/config | grep '\"total_steps\":6'",
+                "alwrity",
+            );
+            let scan = block("docs/from-alwrity.md", "keyfold doctor --scan backend");
+            example.run(
+                &format!("{scan} > found\ngrep -F old.py found\ngrep -F \"keys.get('gemini')\" found"),
+                "scan",
+            );
+            let set = block("docs/local-mode.md", "keyfold keys set gemini");
+            example.run(&format!("echo YOUR_GEMINI_KEY | {set}"), "set");
+            example.run("grep -x GEMINI_API_KEY=YOUR_GEMINI_KEY backend/.env", "set");
+
+            let mut example = Example::start(&standin, local());
+            example.run(&block("docs/migration-env.md", "keyfold doctor --scan ."), "scan");
+            example.run("echo YOUR_GEMINI_KEY | keyfold keys set gemini", "set");
+            example.stop();
+            example.run(&block("docs/master-key.md", "keyfold master-key rotate"), "rotate");
+            example.run("ls .keyfold/master.key.replaced-*\nkeyfold keys list | grep valid", "rotated");
+        })
+        .await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn promote_brings_a_developers_keys_to_production() {
+        let (standin, there) = (Standin::start().await, production().await);
+        blocking(move || {
+            let token = there.iter().find(|(name, _)| name == "TOKEN_A").unwrap().1.clone();
+            let (there, here) = (Example::start(&standin, there), Example::start(&standin, local()));
+            here.run("echo YOUR_GEMINI_KEY | keyfold keys set gemini", "set");
+            fs::write(here.folder.path().join("project/token"), token).unwrap();
+            let promote = block("docs/migration-env.md", "keyfold promote");
+            assert_eq!(promote.matches("--token-stdin").count(), 2, "{promote}");
+            // Nobody is there to be asked.
+            let promote = promote.replace("--token-stdin", "--token-stdin --yes");
+            here.run(&promote.replace("https://keys.example.com", &there.url), "promote");
+            let ask = "curl http://127.0.0.1:8000/api/keys -H \"Authorization: Bearer $TOKEN_A\"";
+            there.run(&format!("{ask} | grep '\"provider\":\"gemini\"'"), "promoted");
+        })
+        .await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn those_of_production_work() {
+        let (standin, production) = (Standin::start().await, production().await);
+        blocking(move || {
+            let mut example = Example::start(&standin, production);
+            example.run("echo YOUR_GEMINI_KEY | keyfold keys set gemini --user user_xxx", "set");
+            let scripts = example.folder.path().join("project/scripts");
+            fs::create_dir(&scripts).unwrap();
+            let nightly = "import os\nopen('seen', 'w').write(os.environ['GEMINI_API_KEY'])\n";
+            fs::write(scripts.join("nightly.py"), nightly).unwrap();
+            let run = block("docs/from-alwrity.md", "keyfold run --user user_xxx");
+            example.run(&run.replace("-- python ", "-- python3 "), "run");
+            example.run("test \"$(cat seen)\" = YOUR_GEMINI_KEY", "run");
+            for (document, begin, rows) in [
+                ("docs/audit.md", "SELECT at, actor", 2..100),
+                ("docs/operations.md", "SELECT user_id, provider, key", 1..2),
+                ("docs/operations.md", "SELECT user_id, current_step", 1..2),
+                ("docs/migration.md", "SELECT id, session_id", 0..1),
+            ] {
+                fs::write(example.folder.path().join("project/query.sql"), block(document, begin)).unwrap();
+                let query =
+                    "psql \"$DATABASE_URL\" -v ON_ERROR_STOP=1 -At -f query.sql > rows\nwc -l < rows > count";
+                example.run(query, document);
+                let count = read(&example.folder.path().join("project/count")).trim().parse().unwrap();
+                assert!(rows.contains(&count), "{document}: {begin}: {count} rows");
+            }
+            example.stop();
+            example.run(&block("docs/migration.md", "keyfold migrate decrypt"), "decrypt");
+            example.run(
+                "psql \"$DATABASE_URL\" -At -c 'SELECT key FROM api_keys' | grep -x YOUR_GEMINI_KEY",
+                "decrypt",
+            );
+        })
+        .await;
+    }
+
+    async fn blocking(work: impl FnOnce() + Send + 'static) {
+        if let Err(error) = tokio::task::spawn_blocking(work).await {
+            std::panic::resume_unwind(error.into_panic());
+        }
+    }
+
+    fn local() -> Vec<(String, String)> {
+        vec![("DEBUG".into(), "true".into())]
+    }
+
+    /// One that a test here runs.
+    #[track_caller]
+    fn block(document: &str, begin: &str) -> String {
+        let listed = BLOCKS.iter().find(|(of, begins, _)| *of == document && *begins == begin);
+        assert!(matches!(listed, Some((.., Run))), "{document}: {begin}");
+        let found = blocks(&read(&root().join(document))).into_iter().find(|block| block.starts_with(begin));
+        found.unwrap_or_else(|| panic!("{document} has no block that begins with {begin}"))
+    }
+
+    /// What is indented, and what stands in ```` ```sh ````.
+    fn blocks(text: &str) -> Vec<String> {
+        let mut blocks: Vec<String> = runnable(text, "sh").into_iter().map(|(_, block)| block).collect();
+        let (mut is_fenced, mut before) = (false, "");
+        for line in text.lines() {
+            if line.trim_start().starts_with("```") {
+                is_fenced = !is_fenced;
+            } else if let (false, Some(code)) = (is_fenced, line.strip_prefix("    ")) {
+                if before.starts_with("    ") {
+                    let block = blocks.last_mut().unwrap();
+                    block.push('\n');
+                    block.push_str(code);
+                } else if before.trim().is_empty() {
+                    blocks.push(code.to_owned());
+                }
+            }
+            before = line;
+        }
+        blocks
+    }
+}
+
 /// The settings of production, and tokens of three users.
 async fn production() -> Vec<(String, String)> {
-    static ISSUER: OnceCell<Issuer> = OnceCell::const_new();
-    let issuer = ISSUER.get_or_init(Issuer::start).await;
+    // It answers as long as the test that asked for it runs.
+    let issuer = Box::leak(Box::new(Issuer::start().await));
     let database = PostgresServer::shared().empty_database().await;
     let master_key = MasterKey::generate(&SystemRandom).unwrap();
     let mut variables: Vec<(String, String)> = vec![
@@ -296,6 +544,16 @@ struct Example {
 
 impl Example {
     fn start(standin: &Standin, mode: Vec<(String, String)>) -> Self {
+        Self::start_by(standin, mode, "keyfold serve", |_| {})
+    }
+
+    /// Served by this command, in a folder that was prepared.
+    fn start_by(
+        standin: &Standin,
+        mode: Vec<(String, String)>,
+        serve: &str,
+        prepare: impl FnOnce(&Path),
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let home = folder.path().join("home");
         fs::create_dir_all(folder.path().join("project/frontend")).unwrap();
@@ -315,8 +573,10 @@ impl Example {
             variables.push((name, standin.base_url(provider)));
         }
         variables.extend(mode);
-        let mut serving = Command::new(env!("CARGO_BIN_EXE_keyfold"))
-            .arg("serve")
+        prepare(&folder.path().join("project"));
+        // In the shell's place, so that it ends with this test.
+        let mut serving = Command::new("sh")
+            .args(["-c", &format!("exec env {serve}")])
             .current_dir(folder.path().join("project"))
             .env_clear()
             .envs(variables.iter().cloned())
@@ -337,6 +597,11 @@ impl Example {
         });
         let url = ready.recv().unwrap();
         Self { folder, variables, serving, url }
+    }
+
+    fn stop(&mut self) {
+        let _ = self.serving.kill();
+        let _ = self.serving.wait();
     }
 
     fn run(&self, block: &str, place: &str) {
@@ -367,8 +632,7 @@ impl Example {
 
 impl Drop for Example {
     fn drop(&mut self) {
-        let _ = self.serving.kill();
-        let _ = self.serving.wait();
+        self.stop();
     }
 }
 

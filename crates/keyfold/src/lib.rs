@@ -62,6 +62,11 @@ mod usage;
 pub mod user;
 pub mod users;
 
+/// The guide's examples, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/rust.md")]
+mod guide {}
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -159,6 +164,11 @@ impl Keyfold {
 
     /// Opens Keyfold. `process` is looked at for keys in local mode only.
     pub async fn open(settings: &Settings, process: Environment, parts: Parts) -> Result<Self, Error> {
+        // Only in builds for tests.
+        #[cfg(debug_assertions)]
+        if let Some(told) = process.get("KEYFOLD_TEST_LATER_MIGRATION") {
+            storage::know_later_migration(told).map_err(|error| explain_start(&settings.database, &error))?;
+        }
         let read_from = match settings.mode {
             Mode::Production => ReadFrom::Database,
             Mode::Local => ReadFrom::Environment(EnvFiles::new(
@@ -618,7 +628,9 @@ async fn find_master_key_checks(database: &Database) -> Result<Vec<String>, stor
         Schema::Foreign(table) => Err(ForeignTable(table)),
         Schema::PlainText { in_the_way } if !in_the_way.is_empty() => Err(NotAdoptable(in_the_way)),
         Schema::Empty | Schema::PlainText { .. } => Ok(vec![]),
-        Schema::Older { .. } | Schema::Current(_) => storage::root_secrets::master_key_checks(database).await,
+        Schema::Older { .. } | Schema::Current(_) | Schema::Ahead { .. } => {
+            storage::root_secrets::master_key_checks(database).await
+        }
     }
 }
 

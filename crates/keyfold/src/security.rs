@@ -5,6 +5,7 @@
     clippy::doc_markdown,
     reason = "it is also read as plain Markdown, with names as their owners write them"
 )]
-#![doc = include_str!("../../../SECURITY.md")]
-#![doc = include_str!("../../../docs/security.md")]
-#![doc = include_str!("../../../docs/incidents.md")]
+// Only where documentation is made: who compiles the library from the Python package's sdist has no `docs/`.
+#![cfg_attr(any(doc, doctest), doc = include_str!("../../../SECURITY.md"))]
+#![cfg_attr(any(doc, doctest), doc = include_str!("../../../docs/security.md"))]
+#![cfg_attr(any(doc, doctest), doc = include_str!("../../../docs/incidents.md"))]

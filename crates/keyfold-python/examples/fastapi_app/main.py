@@ -1,15 +1,19 @@
 """An application whose users bring their own keys.
 
-    pip install "keyfold[fastapi]" "pyjwt[crypto]" uvicorn
+    make python                  # in a checkout of Keyfold, which is not on PyPI
+    pip install "$(ls "$PWD"/target/wheels/keyfold-*.whl)[fastapi]" "pyjwt[crypto]" uvicorn
     uvicorn main:app
 
-In local mode nobody signs in. In production each request carries a token of the issuer in KEYFOLD_AUTH_ISSUER, and what
-is done for it is done with that user's keys.
+In local mode nobody signs in. In production each request carries a token of the issuer in KEYFOLD_AUTH_ISSUER, whose keys
+are at KEYFOLD_AUTH_JWKS_URL, made for one of KEYFOLD_AUTHORIZED_PARTIES; and what is done for it is done with that user's
+keys. Of Clerk the issuer is https:// and the instance's host, and the keys are at /.well-known/jwks.json there.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import cache
 from typing import Annotated, Any, Union
 
@@ -26,7 +30,20 @@ from keyfold.fastapi import answer_errors, keys_of
 # Libraries that read `os.getenv("GEMINI_API_KEY")` get the key of the request's user.
 keyfold.environ.install()
 
-app = FastAPI()
+# This example verifies tokens by itself, so it needs all three, whatever else Keyfold could derive.
+SIGN_IN = ("KEYFOLD_AUTH_ISSUER", "KEYFOLD_AUTH_JWKS_URL", "KEYFOLD_AUTHORIZED_PARTIES")
+
+
+@asynccontextmanager
+async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    """In production it does not start without what it verifies tokens with."""
+    missing = [name for name in SIGN_IN if not os.environ.get(name)]
+    if missing and await run_in_threadpool(keyfold.mode) == "production":
+        raise RuntimeError(f"{', '.join(missing)} must be set: this application verifies tokens with them")
+    yield
+
+
+app = FastAPI(lifespan=lifespan)
 answer_errors(app)
 bearer = HTTPBearer(auto_error=False)
 
@@ -39,7 +56,7 @@ def key_set() -> jwt.PyJWKClient:
 
 def verified(token: str) -> dict[str, Any]:
     """The claims of a token, if it is good."""
-    issuer, party = os.environ["KEYFOLD_AUTH_ISSUER"], os.environ["KEYFOLD_AUTHORIZED_PARTIES"]
+    issuer, parties = os.environ["KEYFOLD_AUTH_ISSUER"], os.environ["KEYFOLD_AUTHORIZED_PARTIES"].split(",")
     claims: dict[str, Any] = jwt.decode(
         token,
         key_set().get_signing_key_from_jwt(token).key,
@@ -47,7 +64,7 @@ def verified(token: str) -> dict[str, Any]:
         issuer=issuer,
         options={"require": ["exp", "iss", "sub"], "verify_aud": False},
     )
-    if claims.get("azp") != party:
+    if claims.get("azp") not in parties:
         raise jwt.InvalidTokenError("made for another application")
     return claims
 

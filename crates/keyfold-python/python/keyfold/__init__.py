@@ -23,6 +23,7 @@ from ._context import (
 )
 from .errors import (
     EnvFileError,
+    EnvironmentWriteError,
     KeyfoldError,
     KeyUnreadableError,
     MasterKeyError,
@@ -38,6 +39,7 @@ from .errors import (
 
 __all__ = [
     "EnvFileError",
+    "EnvironmentWriteError",
     "KeyUnreadableError",
     "KeyfoldError",
     "MasterKeyError",

@@ -83,6 +83,11 @@ class UserAPIKeyContext:
         self._user_id = user_id
         self._open: list[UserKeys] = []
 
+    @property
+    def user_id(self) -> str | None:
+        """Whose keys these are, as it was given."""
+        return self._user_id
+
     def __enter__(self) -> UserKeys:
         return self._begin(_keyfold.keys_of(self._user_id))
 
@@ -111,6 +116,8 @@ class UserAPIKeyContext:
     def _end(self) -> None:
         # Several tasks may be inside one context: each ends its own.
         ended = _current.get()
+        if not self._open:
+            raise RuntimeError("this block has not begun, or has ended already: use `with`, which does both once")
         if ended is None or ended not in self._open:
             ended = self._open[-1]
         self._open.remove(ended)

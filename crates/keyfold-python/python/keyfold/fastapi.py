@@ -13,6 +13,8 @@ Nothing here reads a user from a header.
 from __future__ import annotations
 
 import inspect
+import re
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any, Final, Union
@@ -40,6 +42,31 @@ _STATUS: Final = {
     "user_deleted": 410,
     "user_suspended": 403,
 }
+
+_TITLES: Final = {
+    "audit_unavailable": "Audit unavailable",
+    "cannot_start": "Keyfold cannot start",
+    "database_unavailable": "Database unavailable",
+    "env_file_error": "The .env file cannot be used",
+    "internal_error": "Internal error",
+    "invalid_request": "Invalid request",
+    "invalid_settings": "Invalid settings",
+    "key_unreadable": "Stored key unreadable",
+    "master_key_unavailable": "Master key unavailable",
+    "no_api_key": "No API key",
+    "state_directory_error": "The state directory cannot be used",
+    "unknown_provider": "Unknown provider",
+    "user_deleted": "Deleted",
+    "user_suspended": "Suspended",
+    # These are Python's only.
+    "environ_replaced": "os.environ was replaced",
+    "environment_write": "The environment is not changed",
+    "no_user": "There is no user",
+    "shut_down": "Shutting down",
+}
+
+# A caller's own id that is passed on, as Keyfold's server does.
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 # These are for whoever runs the application.
 _FOR_OPERATORS: Final = {"cannot_start", "env_file_error", "invalid_settings", "shut_down", "state_directory_error"}
@@ -91,7 +118,7 @@ class UserKeysMiddleware:
             except KeyfoldError as error:
                 if scope["type"] == "websocket":
                     raise
-                await _answer(error)(scope, receive, send)
+                await _answer(error, HTTPConnection(scope))(scope, receive, send)
                 return
             await self._app(scope, receive, send)
 
@@ -99,22 +126,30 @@ class UserKeysMiddleware:
 def answer_errors(app: FastAPI) -> None:
     """Keyfold's exceptions become answers: `application/problem+json` with `code` and what to do."""
 
-    async def handle(_: Request, error: Exception) -> JSONResponse:
+    async def handle(request: Request, error: Exception) -> JSONResponse:
         if isinstance(error, KeyfoldError):
-            return _answer(error)
+            return _answer(error, request)
         raise error
 
     app.add_exception_handler(KeyfoldError, handle)
 
 
-def _answer(error: KeyfoldError) -> JSONResponse:
+def _answer(error: KeyfoldError, connection: HTTPConnection) -> JSONResponse:
     status = _STATUS.get(error.code, 500)
     detail = str(error)
     if error.code in _FOR_OPERATORS:
         detail = "Users' keys cannot be used at the moment. The operator finds the cause in the log."
-    return JSONResponse(
-        {"type": "about:blank", "status": status, "code": error.code, "detail": detail},
-        status_code=status,
-        media_type="application/problem+json",
-        headers={"Retry-After": "5"} if status == 503 else None,
-    )
+    given = connection.headers.get("x-request-id", "")
+    request_id = given if _REQUEST_ID.fullmatch(given) else str(uuid.uuid4())
+    headers = {"X-Request-Id": request_id}
+    if status == 503:
+        headers["Retry-After"] = "5"
+    problem = {
+        "type": f"urn:keyfold:problem:{error.code}",
+        "title": _TITLES.get(error.code, "Internal error"),
+        "status": status,
+        "detail": detail,
+        "code": error.code,
+        "request_id": request_id,
+    }
+    return JSONResponse(problem, status_code=status, media_type="application/problem+json", headers=headers)

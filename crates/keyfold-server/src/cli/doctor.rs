@@ -437,6 +437,14 @@ fn schema(facts: &PostgresFacts, report: &mut Report) -> bool {
             report.add(DATABASE, Outcome::Ok, format!("the tables have version {version}, as this Keyfold knows them"));
             return true;
         }
+        Schema::Ahead { found, known } => {
+            report.add(
+                DATABASE,
+                Outcome::Ok,
+                format!("the tables have version {found}, and this Keyfold knows versions up to {known}, but works on them as well; replace it by the newer one"),
+            );
+            return true;
+        }
         Schema::Newer { found, known } => report.add(
             DATABASE,
             Outcome::Failed,

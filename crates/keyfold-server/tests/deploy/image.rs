@@ -1,5 +1,5 @@
-//! The image, without Docker: its root directory as `deploy/image-root.sh` lays it out, in which the program is started
-//! as the Dockerfile says, by another user, read-only.
+//! The image, without Docker: its root directory as `deploy/image-root.sh` and the Dockerfile's own `COPY` lay it out, in
+//! which the program is started as the Dockerfile says, by another user, read-only.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -22,18 +22,18 @@ impl Container {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
-        let root = folder.path().join("root");
+        let (stage, root) = (folder.path().join("stage"), folder.path().join("root"));
         let made = Command::new(path("deploy/image-root.sh"))
             .arg(env!("CARGO_BIN_EXE_keyfold"))
-            .arg(&root)
+            .args([stage.join("image"), stage.join("state")])
             .output()
             .unwrap();
         assert!(made.status.success(), "{made:?}");
-        // As the Dockerfile does it.
+        fs::create_dir(&root).unwrap();
         let image = image();
-        let user = user_of(&image);
-        if is_root(folder.path()) {
-            chown(root.join(state_of(&image).trim_start_matches('/')), Some(user), Some(user)).unwrap();
+        for copying in &image.copies {
+            let of = |path: &str, folder: &Path| folder.join(path.trim_matches('/'));
+            copy(&of(&copying.from, &stage), &of(&copying.to, &root), copying.owner.as_deref());
         }
         // Every container has these.
         for mount in ["proc", "dev"] {
@@ -50,12 +50,15 @@ impl Container {
         user_of(&self.image)
     }
 
-    /// An empty directory of the image's user, for a volume.
+    /// A new volume for the state directory. Docker makes it as that directory is in the image.
     fn volume(&self) -> PathBuf {
         let volume = self.folder.path().join("volume");
+        let of_image = self.root().join(state_of(&self.image).trim_start_matches('/'));
         fs::create_dir(&volume).unwrap();
+        let found = fs::metadata(of_image).unwrap();
+        fs::set_permissions(&volume, found.permissions()).unwrap();
         if is_root(self.folder.path()) {
-            chown(&volume, Some(self.user()), Some(self.user())).unwrap();
+            chown(&volume, Some(found.uid()), Some(found.gid())).unwrap();
         }
         volume
     }
@@ -82,6 +85,29 @@ impl Container {
         site.signed_in(start)
             .env("DATABASE_URL", &site.production.database_url())
             .env("KEYFOLD_MASTER_KEY", &site.production.master_key)
+    }
+}
+
+/// What is in a folder, into another one, as Docker copies it: a folder that is already there keeps its owner and mode.
+fn copy(from: &Path, to: &Path, owner: Option<&str>) {
+    for entry in fs::read_dir(from).unwrap() {
+        let (from, to) = (entry.as_ref().unwrap().path(), to.join(entry.as_ref().unwrap().file_name()));
+        let (is_folder, was_there) = (from.is_dir(), to.exists());
+        if !is_folder {
+            fs::copy(&from, &to).unwrap();
+        } else if !was_there {
+            fs::create_dir(&to).unwrap();
+        }
+        if !(is_folder && was_there) {
+            fs::set_permissions(&to, fs::metadata(&from).unwrap().permissions()).unwrap();
+            let (user, group) = owner.unwrap_or("0:0").split_once(':').unwrap();
+            if is_root(from.parent().unwrap()) {
+                chown(&to, Some(user.parse().unwrap()), Some(group.parse().unwrap())).unwrap();
+            }
+        }
+        if is_folder {
+            copy(&from, &to, owner);
+        }
     }
 }
 
@@ -121,6 +147,19 @@ fn a_volume_keeps_what_is_not_in_the_database_yet() {
     site.is_in_use(&server, &gemini(1));
     assert!(!server.log().contains("strict"), "{}", server.log());
     assert!(fs::read_dir(&volume).unwrap().count() > 0, "no spool");
+}
+
+#[test]
+fn the_state_directory_is_its_users_alone() {
+    let container = Container::new();
+    let found =
+        fs::metadata(container.root().join(state_of(&container.image).trim_start_matches('/'))).unwrap();
+    assert_eq!(found.mode() & 0o777, 0o700);
+    if is_root(container.folder.path()) {
+        assert_eq!((found.uid(), found.gid()), (container.user(), container.user()));
+        let above = fs::metadata(container.root().join("var/lib")).unwrap();
+        assert_eq!((above.uid(), above.mode() & 0o777), (0, 0o755));
+    }
 }
 
 /// As Heroku does.

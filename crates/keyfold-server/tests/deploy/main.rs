@@ -1,5 +1,5 @@
 //! What the deployment files start: the image's root directory, the unit's command, the platforms' variables, replicas
-//! behind nginx; and a restored backup. Their form is checked by `make check-deploy`.
+//! behind nginx, of two versions too; and a restored backup. Their form is checked by `make check-deploy`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "they are tests")]
 
@@ -14,3 +14,4 @@ mod platforms;
 mod ready;
 mod site;
 mod unit;
+mod upgrade;

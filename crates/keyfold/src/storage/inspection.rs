@@ -62,7 +62,14 @@ pub enum Schema {
     },
     /// As this program knows it.
     Current(i64),
-    /// Made by a newer Keyfold.
+    /// Made by a newer Keyfold, which said that this one works on it.
+    Ahead {
+        /// The version that it has.
+        found: i64,
+        /// The version of this program.
+        known: i64,
+    },
+    /// Made by a newer Keyfold, on whose tables this one does not work.
     Newer {
         /// The version that it has.
         found: i64,
@@ -88,7 +95,6 @@ const SERVER: Statement = statement(
     &[],
 );
 const HAS_TABLE: Statement = statement("SELECT COUNT(to_regclass($1))", &[Text]);
-const SCHEMA_VERSION: Statement = statement("SELECT COALESCE(MAX(version), 0) FROM keyfold_schema", &[]);
 
 /// Asks the server.
 pub(crate) async fn inspect(address: &PostgresAddress) -> Result<PostgresFacts, StorageError> {
@@ -122,10 +128,9 @@ async fn look(database: &Database, address: &PostgresAddress) -> Result<Postgres
 
 /// What Keyfold has in a PostgreSQL database.
 pub(crate) async fn schema(database: &impl Connection) -> Result<Schema, StorageError> {
-    let mut found = 0;
+    let (mut found, mut readable_from) = (0, None);
     if has_table(database, "keyfold_schema").await? {
-        let rows = database.query(&SCHEMA_VERSION, vec![]).await?;
-        found = rows.first().map_or(Ok(0), |row| row.integer(0))?;
+        (found, readable_from) = migrations::latest(database).await?;
     }
     if found == 0 {
         let mut there = vec![];
@@ -141,6 +146,7 @@ pub(crate) async fn schema(database: &impl Connection) -> Result<Schema, Storage
     let known = migrations::known();
     Ok(match found {
         found if found < known => Schema::Older { found, known },
+        found if found > known && migrations::works_on(readable_from) => Schema::Ahead { found, known },
         found if found > known => Schema::Newer { found, known },
         found => Schema::Current(found),
     })

@@ -69,6 +69,9 @@ pub enum StorageError {
     Refused(String),
 }
 
+#[cfg(debug_assertions)]
+pub(crate) use migrations::later::know as know_later_migration;
+
 /// A statement with the kinds of its parameters, which PostgreSQL cannot always tell by itself.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Statement {

@@ -980,6 +980,49 @@ mod sqlite {
     }
 
     #[tokio::test]
+    async fn a_newer_schema_that_says_so_can_be_worked_on_and_stays_as_it_is() {
+        let known = migrations::known();
+        for (readable_from, works) in [(known, true), (1, true), (known + 1, false)] {
+            let (database, folder) = empty().await;
+            database.close().await;
+            let path = folder.path().join("keyfold.db");
+            let later = "INSERT INTO keyfold_schema (version, name, readable_from) VALUES (?1, 'later', ?2)";
+            let newer = rusqlite::Connection::open(&path).unwrap();
+            newer.execute(later, (known + 1, readable_from)).unwrap();
+            let opened = Database::open_sqlite(path, Duration::ZERO).await;
+            match opened {
+                Ok(database) => {
+                    assert!(works, "{readable_from}");
+                    session(&database, &user("ann")).await;
+                }
+                Err(error) => {
+                    assert!(!works, "{error}");
+                    assert!(matches!(error, StorageError::NewerSchema { .. }), "{error}");
+                }
+            }
+            let version = "SELECT MAX(version), COUNT(*) FROM keyfold_schema";
+            let found: (i64, i64) =
+                newer.query_row(version, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+            assert_eq!(found, (known + 1, known + 1));
+        }
+    }
+
+    /// Databases of the time before versions said from where on they are readable.
+    #[tokio::test]
+    async fn a_database_without_that_statement_is_brought_up_to_date_and_has_it_then() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keyfold.db");
+        let connection = rusqlite::Connection::open(&path).unwrap();
+        let before = "CREATE TABLE keyfold_schema (version INTEGER PRIMARY KEY, name VARCHAR(50) NOT NULL, applied_at TIMESTAMP)";
+        connection.execute_batch(before).unwrap();
+        Database::open_sqlite(path, Duration::ZERO).await.unwrap().close().await;
+        let latest = "SELECT version, readable_from FROM keyfold_schema ORDER BY version DESC LIMIT 1";
+        let (version, from): (i64, i64) =
+            connection.query_row(latest, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        assert!(version == migrations::known() && from >= 1 && from <= version, "{version}, {from}");
+    }
+
+    #[tokio::test]
     async fn a_file_that_is_no_database_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("keyfold.db");
