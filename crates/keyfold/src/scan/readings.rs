@@ -400,7 +400,7 @@ fn behind_cast(code: &Code<'_>, at: usize, end: usize) -> usize {
     (end..last).find(|close| code.is_mark(*close, ")")).map_or(end, |close| close + 1)
 }
 
-/// `import { VARIABLE } from '$env/static/private'` of SvelteKit, if that ends at the `from` at `at`.
+/// `import { VARIABLE } from '$env/static/private'` of `SvelteKit`, if that ends at the `from` at `at`.
 fn imported_one_by_one(code: &Code<'_>, at: usize) -> Found {
     let from_static =
         code.text(at + 1).is_some_and(|text| ["$env/static/private", "$env/static/public"].contains(&text));
