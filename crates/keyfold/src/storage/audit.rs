@@ -163,8 +163,9 @@ impl NewRows {
     fn copied(&self) -> Bytes {
         const BEGINNING: &[u8; 19] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
         const END: [u8; 2] = (-1_i16).to_be_bytes();
-        const FIELDS: [u8; 2] = (INSERTED.len() as i16).to_be_bytes();
+        const FIELDS: [u8; 2] = [0, INSERTED.len().to_le_bytes()[0]];
         const INTEGER_BYTES: [u8; 4] = 8_i32.to_be_bytes();
+        const { assert!(INSERTED.len() < 256) };
 
         let bytes: usize = self.columns.iter().map(|column| column.bytes.len()).sum();
         let mut out = Vec::with_capacity(bytes + self.count * 26 + BEGINNING.len() + END.len());
