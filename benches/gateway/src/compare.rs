@@ -1,7 +1,7 @@
 //! The comparison: phases, and the tables of what came of them.
 
 use crate::load::Kind;
-use crate::measure::{Figures, HeldStreams, hold, in_rounds};
+use crate::measure::{Figures, HeldStreams, hold, in_rounds, leave};
 use crate::peers::{DIRECT, KEYFOLD, LIMIT, SAME_TOKENS, Way, start};
 use crate::processes::{Layout, memory_mb};
 use crate::report::{Table, added, median, number, or_dash, ratio, worst};
@@ -191,7 +191,16 @@ fn print_latency(figures: &[Figures]) {
 /// Each peer fresh, for what was allocated before would hide what a stream takes. Returns how many streams Keyfold
 /// was asked for.
 async fn open_streams(stage: &Stage) -> usize {
-    let head = ["", "streams open", "MB before", "MB with them", "KB per stream", "CPU %", "bad answers"];
+    let head = [
+        "",
+        "streams open",
+        "MB before",
+        "MB with them",
+        "KB per stream",
+        "CPU %",
+        "ms until cancelled",
+        "bad answers",
+    ];
     let mut table = Table::new(head.map(str::to_owned).to_vec());
     let layout = Layout::Free;
     let provider = stage.provider(layout);
@@ -203,9 +212,10 @@ async fn open_streams(stage: &Stage) -> usize {
         let before = peer.id.map_or(0.0, memory_mb);
         let streams = if matches!(peer.name, LIMIT | KEYFOLD) { stage.most_streams() } else { FEW_STREAMS };
         let HeldStreams { open, memory_mb, cpu_share, bad } = hold(&provider, &peer, streams).await;
+        let cancelled = leave(&provider, &peer, FEW_STREAMS).await;
         if peer.name == KEYFOLD {
             // And the one that showed that it was ready.
-            asked = open + 1;
+            asked = open + FEW_STREAMS + 1;
         }
         table.add(vec![
             peer.name.to_owned(),
@@ -214,6 +224,7 @@ async fn open_streams(stage: &Stage) -> usize {
             number(Some(memory_mb), 1),
             number((open > 0).then(|| (memory_mb - before) * 1024.0 / count(open)), 1),
             number(Some(cpu_share * 100.0), 0),
+            number(cancelled, 0),
             bad.to_string(),
         ]);
     }

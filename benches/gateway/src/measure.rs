@@ -22,6 +22,8 @@ const OPENING: Duration = Duration::from_secs(120);
 /// While streams are open, memory is looked at so often, so many times.
 const LOOKS: u32 = 5;
 const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
+/// Whoever has not noticed by then that its callers are gone does not notice.
+const LEAVING: Duration = Duration::from_secs(5);
 
 /// Everything measured of one peer in one phase.
 #[derive(Clone)]
@@ -130,4 +132,39 @@ pub(crate) async fn hold(provider: &Provider, peer: &Peer, streams: usize) -> He
     }
     drain(peer).await;
     HeldStreams { open, memory_mb: memory, cpu_share, bad: outcome.bad() }
+}
+
+/// Milliseconds from the moment when so many callers are gone at once until the provider has lost the last of their
+/// connections; `None` if it keeps one.
+pub(crate) async fn leave(provider: &Provider, peer: &Peer, streams: usize) -> Option<f64> {
+    provider.plan(ENDLESS, GAP_MS).await;
+    let before = connections_to(provider.port());
+    let mut load = load_command(&peer.target, Kind::Held { streams }).spawn().unwrap();
+    let mut lines = BufReader::new(load.stdout.take().unwrap()).lines();
+    let _ = tokio::time::timeout(OPENING, lines.next_line()).await;
+    let there = connections_to(provider.port());
+    // Its end closes all of its connections.
+    let begun = Instant::now();
+    let _ = load.start_kill();
+    let mut left = there;
+    while left > before && begun.elapsed() < LEAVING {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        left = connections_to(provider.port());
+    }
+    let took = begun.elapsed();
+    let _ = load.wait().await;
+    drain(peer).await;
+    (there > before && left <= before).then(|| took.as_secs_f64() * 1e3)
+}
+
+/// Connections of anybody to this port of this machine (`proc(5)`, `/proc/net/tcp`: addresses in hexadecimal digits,
+/// state 1 for an established one).
+fn connections_to(port: u16) -> usize {
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap_or_default();
+    let is_there = |line: &&str| {
+        let mut fields = line.split_ascii_whitespace().skip(2);
+        let to = fields.next().and_then(|to| to.rsplit_once(':')).map(|(_, port)| port);
+        to.is_some_and(|to| u16::from_str_radix(to, 16) == Ok(port)) && fields.next() == Some("01")
+    };
+    table.lines().filter(is_there).count()
 }

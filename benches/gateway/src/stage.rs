@@ -158,6 +158,11 @@ impl Stage {
 }
 
 impl Provider {
+    /// Where it is called without TLS.
+    pub(crate) fn port(&self) -> u16 {
+        self.ports.plain
+    }
+
     /// How it sends streams from now on.
     pub(crate) async fn plan(&self, chunks: u64, gap_ms: u64) {
         let address = ([127, 0, 0, 1], self.ports.plain).into();
