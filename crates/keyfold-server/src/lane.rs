@@ -65,9 +65,8 @@ pub async fn serve_app(
     stop: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let lane = Lane::of(app);
-    // Local mode reads files for each request, which no other request on the same thread is to wait for.
     let threads = lane.as_ref().map(|_| ConnectionThreads::start()).transpose()?;
-    serve_with(listener, router(app), lane, threads.as_ref(), limits, stop).await;
+    serve_with(listener, router(app), lane.zip(threads.as_ref()), limits, stop).await;
     Ok(())
 }
 

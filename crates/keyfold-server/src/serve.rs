@@ -18,6 +18,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tower::ServiceExt;
 
@@ -138,15 +139,14 @@ impl FirstReader for NobodyFirst {
 
 /// Serves until `stop` is ready, then lets answers under way end.
 pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: impl Future<Output = ()>) {
-    serve_with(listener, router, None::<NobodyFirst>, None, limits, stop).await;
+    serve_with(listener, router, None::<(NobodyFirst, &ConnectionThreads)>, limits, stop).await;
 }
 
-/// The same; `first` reads each connection before hyper does, and `threads` run them.
+/// The same; before hyper does, `first` reads each connection, on threads of its own.
 pub(crate) async fn serve_with(
     listener: TcpListener,
     router: Router,
-    first: Option<impl FirstReader>,
-    threads: Option<&ConnectionThreads>,
+    first: Option<(impl FirstReader, &ConnectionThreads)>,
     limits: Limits,
     stop: impl Future<Output = ()>,
 ) {
@@ -168,18 +168,10 @@ pub(crate) async fn serve_with(
         };
         let _ = stream.set_nodelay(true);
         let (builder, router, watcher) = (builder.clone(), router.clone(), graceful.watcher());
-        let (first, stopping) = (first.clone(), stopping.clone());
-        let connection = async move |stream: TcpStream| {
-            let _place = place;
-            let (stream, unused) = match &first {
-                Some(first) => match first.read(stream, peer, &limits, stopping).await {
-                    Some(connection) => connection,
-                    None => return,
-                },
-                None => (stream, Vec::new()),
-            };
-            // Hyper's part is large, and many connections never need it.
-            let connection = Box::pin(async move {
+        // Hyper's part is large, and many connections never need it.
+        let rest = move |stream: TcpStream, unused: Vec<u8>| {
+            Box::pin(async move {
+                let _place = place;
                 let exchange = Exchange::default();
                 let stream = WriteTimeout::new(Rewound::new(stream, exchange.clone(), unused), limits.write);
                 let stream = OwnRefusals::new(stream, exchange.clone(), router.clone(), peer);
@@ -194,19 +186,31 @@ pub(crate) async fn serve_with(
                         )
                     }
                 });
-                watcher.watch(builder.serve_connection(TokioIo::new(stream), service)).await
-            });
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection ended early");
-            }
-        };
-        match threads {
-            Some(threads) => {
-                if let Err(error) = threads.run(stream, connection) {
-                    tracing::warn!(%error, "a connection could not be served");
+                let connection = builder.serve_connection(TokioIo::new(stream), service);
+                if let Err(error) = watcher.watch(connection).await {
+                    tracing::debug!(%error, "a connection ended early");
                 }
-            }
-            None => drop(tokio::spawn(connection(stream))),
+            })
+        };
+        let Some((first, threads)) = &first else {
+            tokio::spawn(rest(stream, Vec::new()));
+            continue;
+        };
+        let (first, stopping, runtime) = (first.clone(), stopping.clone(), Handle::current());
+        let connection = async move |stream: TcpStream| {
+            let read = first.read(stream, peer, &limits, stopping).await;
+            let Some((Ok(stream), unused)) = read.map(|(stream, unused)| (stream.into_std(), unused)) else {
+                return;
+            };
+            runtime.spawn(async move {
+                match TcpStream::from_std(stream) {
+                    Ok(stream) => rest(stream, unused).await,
+                    Err(error) => tracing::warn!(%error, "a connection could not be served"),
+                }
+            });
+        };
+        if let Err(error) = threads.run(stream, connection) {
+            tracing::warn!(%error, "a connection could not be served");
         }
     }
     stopping.is_asked.store(true, Ordering::Release);

@@ -1,5 +1,6 @@
-//! Threads that run connections, one for each core. Whatever belongs to a request, from its first byte to the last of its
-//! answer and the connection to its provider, is one thread's: no request waits until another thread is woken.
+//! Threads for connections of plain requests to the gateway, one for each core. Whatever belongs to such a request, from
+//! its first byte to the last of its answer and the connection to its provider, is one thread's: it does not wait until
+//! another thread is woken.
 
 use std::io;
 use std::net::TcpStream as BlockingStream;

@@ -477,8 +477,11 @@ async fn what_a_provider_sends_on_an_idle_connection_reaches_nobody() {
 /// A call whose connection to the provider stays.
 async fn kept(stage: &Stage, way: Way) -> (Connection, Message) {
     let mut caller = stage.caller().await;
-    caller.send(stage.get(way).bytes()).await;
+    // Its end shows that the provider's connection was put back.
+    caller.send(stage.get(way).with("Connection", "close").bytes()).await;
     let (mut provider, _) = stage.provider.request().await;
     provider.send(OK).await;
-    (provider, caller.read_answer().await)
+    let answer = caller.read_answer().await;
+    assert_eq!(caller.wait_for_end().await, End::Closed);
+    (provider, answer)
 }

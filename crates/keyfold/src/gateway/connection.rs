@@ -2,6 +2,8 @@
 //! proxy that the environment names.
 
 use std::io;
+use std::net::TcpStream as BlockingStream;
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -160,6 +162,29 @@ impl ProviderStream {
         match self {
             Self::Plain(_) => false,
             Self::Tls(stream) => stream.get_ref().1.alpn_protocol() == Some(b"h2"),
+        }
+    }
+
+    /// Lets the runtime of this thread hear what comes on it; false if something has come.
+    pub(crate) fn move_here(&mut self) -> bool {
+        let stream = match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_mut().0,
+        };
+        let moving = || {
+            let moved = BlockingStream::from(stream.as_fd().try_clone_to_owned()?);
+            match moved.peek(&mut [0]) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => TcpStream::from_std(moved),
+                // What came before was told to the other runtime only.
+                _ => Err(io::ErrorKind::InvalidData.into()),
+            }
+        };
+        match moving() {
+            Ok(moved) => {
+                *stream = moved;
+                true
+            }
+            Err(_) => false,
         }
     }
 

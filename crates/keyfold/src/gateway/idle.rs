@@ -1,7 +1,8 @@
 //! Connections that wait for their next request. They belong to a provider, never to a user: what a connection was used
 //! for is over and read to its end before it comes here.
 //!
-//! Each thread uses its own again: it alone hears when something comes on them.
+//! Each thread uses its own again, since it alone hears when something comes on them. What it takes from another thread it
+//! makes its own first.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -34,15 +35,19 @@ struct Idle {
 impl IdleConnections {
     /// The one that was used last, if it still stands.
     pub(crate) async fn take(&self) -> Option<ProviderStream> {
+        let own = own_place();
         poll_fn(|context| {
-            loop {
-                let idle = self.place(own_place()).pop_back();
-                let Some(idle) = idle else { return Poll::Ready(None) };
-                let mut stream = idle.stream;
-                if idle.since.elapsed() < LONGEST && stream.is_quiet(context) {
-                    return Poll::Ready(Some(stream));
+            for place in (0..PLACES).map(|next| (own + next) % PLACES) {
+                loop {
+                    let idle = self.place(place).pop_back();
+                    let Some(Idle { mut stream, since }) = idle else { break };
+                    let is_here = place == own || stream.move_here();
+                    if is_here && since.elapsed() < LONGEST && stream.is_quiet(context) {
+                        return Poll::Ready(Some(stream));
+                    }
                 }
             }
+            Poll::Ready(None)
         })
         .await
     }
