@@ -154,7 +154,7 @@ pub(crate) async fn leave(provider: &Provider, peer: &Peer, streams: usize) -> O
     let took = begun.elapsed();
     let _ = load.wait().await;
     drain(peer).await;
-    (there > before && left <= before).then(|| took.as_secs_f64() * 1e3)
+    (there > before && left <= before).then_some(took.as_secs_f64() * 1e3)
 }
 
 /// Connections of anybody to this port of this machine (`proc(5)`, `/proc/net/tcp`: addresses in hexadecimal digits,
