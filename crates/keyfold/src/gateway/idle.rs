@@ -30,18 +30,20 @@ pub(crate) struct IdleConnections {
 struct Idle {
     stream: ProviderStream,
     since: Instant,
+    /// The number of the thread that hears of it.
+    thread: usize,
 }
 
 impl IdleConnections {
     /// The one that was used last, if it still stands.
     pub(crate) async fn take(&self) -> Option<ProviderStream> {
-        let own = own_place();
+        let own = own_number();
         poll_fn(|context| {
             for place in (0..PLACES).map(|next| (own + next) % PLACES) {
                 loop {
                     let idle = self.place(place).pop_back();
-                    let Some(Idle { mut stream, since }) = idle else { break };
-                    let is_here = place == own || stream.move_here();
+                    let Some(Idle { mut stream, since, thread }) = idle else { break };
+                    let is_here = thread == own || stream.move_here();
                     if is_here && since.elapsed() < LONGEST && stream.is_quiet(context) {
                         return Poll::Ready(Some(stream));
                     }
@@ -53,10 +55,10 @@ impl IdleConnections {
     }
 
     pub(crate) fn put(&self, stream: ProviderStream) {
-        let since = Instant::now();
-        let mut place = self.place(own_place());
+        let (since, thread) = (Instant::now(), own_number());
+        let mut place = self.place(thread % PLACES);
         let gone = if place.len() >= MOST { place.pop_front() } else { None };
-        place.push_back(Idle { stream, since });
+        place.push_back(Idle { stream, since, thread });
         drop(place);
         // Closing is a system call, which nobody else is to wait for.
         drop(gone);
@@ -78,8 +80,8 @@ impl IdleConnections {
     }
 }
 
-fn own_place() -> usize {
+fn own_number() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
-    thread_local!(static OWN: Cell<usize> = Cell::new(NEXT.fetch_add(1, Ordering::Relaxed) % PLACES));
+    thread_local!(static OWN: Cell<usize> = Cell::new(NEXT.fetch_add(1, Ordering::Relaxed)));
     OWN.with(Cell::get)
 }
