@@ -40,9 +40,9 @@ use crate::provider::{Provider, ProviderId, Registry, Verdict, check};
 use crate::requester::{Actor, Requester};
 use crate::secret::{ApiKey, MalformedKey};
 use crate::storage::deletions::Tombstone;
-use crate::storage::keys::KeyVersion;
+use crate::storage::keys::{KeyVersion, LastUse, MOST_USED};
 use crate::storage::plain_keys::is_plain;
-use crate::storage::{self, Connection, Database, root_secrets};
+use crate::storage::{self, Connection, Database, StorageError, root_secrets};
 use crate::usage::Usage;
 use crate::user::UserId;
 use environment::Found;
@@ -316,12 +316,24 @@ impl Keys {
     /// Writes down when keys were last used; what fails is kept for the next time.
     pub(crate) async fn flush(&self) {
         let used = std::mem::take(&mut self.notes().used);
-        for ((user, provider, version), at) in used {
-            let written =
-                storage::keys::set_used(&self.database, &user, provider.as_str(), version, at).await;
-            if let Err(error) = written {
-                tracing::debug!(%error, "the time of a key's last use was not written");
-                self.notes().used.entry((user, provider, version)).or_insert(at);
+        let mut uses: Vec<_> =
+            used.into_iter().map(|((user, provider, key), at)| LastUse { user, provider, key, at }).collect();
+        // In the same order everywhere: processes that note the same keys wait for each other in turn.
+        uses.sort_by(|one, other| (&one.user, &one.provider).cmp(&(&other.user, &other.provider)));
+        let mut is_away = false;
+        for uses in uses.chunks(MOST_USED) {
+            if !is_away {
+                match storage::keys::set_used(&self.database, uses).await {
+                    Ok(()) => continue,
+                    Err(error) => {
+                        tracing::debug!(%error, "the times of the last uses of keys were not written");
+                        is_away = matches!(error, StorageError::Unavailable(_));
+                    }
+                }
+            }
+            let mut notes = self.notes();
+            for LastUse { user, provider, key, at } in uses {
+                notes.used.entry((user.clone(), provider.clone(), *key)).or_insert(*at);
             }
         }
     }

@@ -1,6 +1,5 @@
 //! `audit_events` and `audit_writers`: rows are only added, and the head of the writer's chain moves with them.
 
-use std::fmt::Write as _;
 use std::ops::Range;
 use std::sync::LazyLock;
 
@@ -10,6 +9,7 @@ use jiff::Timestamp;
 use super::Kind::{Integer, Integers, Text, Texts, Time, Times};
 use super::{
     Column, Connection, Database, Kind, Row, Statement, StorageError, Transaction, Value, statement,
+    statement_of_rows,
 };
 use crate::user::UserId;
 
@@ -314,23 +314,6 @@ const MAKE_PARTITIONS: Statement = statement("SELECT keyfold_audit_partitions($1
 pub(super) const ALL: [Statement; 7] =
     [LAST_WRITER, WRITER_COUNT, INSERT_WRITER_COUNT, UPDATE_WRITER_COUNT, INSERT_WRITER, WRITER, ADVANCE];
 
-/// One `INSERT` of that many rows.
-fn insert_statement(rows: usize) -> Statement {
-    let mut sql = String::from(INSERT_BEGIN);
-    for row in 0..rows {
-        sql.push_str(if row == 0 { "(" } else { ", (" });
-        for column in 1..=INSERTED.len() {
-            let comma = if column == 1 { "" } else { ", " };
-            // Writing into a string cannot fail.
-            let _ = write!(sql, "{comma}${}", row * INSERTED.len() + column);
-        }
-        sql.push(')');
-    }
-    sql.push_str(INSERT_END);
-    // Once per process and size.
-    statement(sql.leak(), INSERTED.repeat(rows).leak())
-}
-
 /// Adds rows to a chain and moves its head: both, or neither.
 ///
 /// # Errors
@@ -402,7 +385,8 @@ fn ids_of(added: &[Row]) -> Result<Vec<i64>, StorageError> {
 
 /// Adds these rows, in this order, and says their ids.
 pub(crate) async fn insert(connection: &impl Connection, rows: &NewRows) -> Result<Vec<i64>, StorageError> {
-    static STATEMENTS: LazyLock<[Statement; 3]> = LazyLock::new(|| SIZES.map(insert_statement));
+    static STATEMENTS: LazyLock<[Statement; 3]> =
+        LazyLock::new(|| SIZES.map(|rows| statement_of_rows(INSERT_BEGIN, &INSERTED, rows, INSERT_END)));
     let (mut values, mut left, mut ids) = (rows.rows(), rows.len(), Vec::with_capacity(rows.len()));
     for (size, statement) in SIZES.iter().zip(STATEMENTS.iter()) {
         while left >= *size {

@@ -1,12 +1,14 @@
 //! `api_keys` and `api_key_versions`: each user's sealed keys, the current and the one before.
 
 use std::fmt;
+use std::sync::LazyLock;
 
 use jiff::Timestamp;
 
 use super::Kind::{Integer, Text, Time};
 use super::plain_keys::is_plain;
-use super::{Connection, Row, Statement, StorageError, Value, statement};
+use super::{Connection, Kind, Row, Statement, StorageError, Value, statement, statement_of_rows};
+use crate::provider::ProviderId;
 use crate::user::UserId;
 
 /// A key as it is stored.
@@ -127,14 +129,19 @@ const SET_STATUS: Statement = statement(
      AND COALESCE(created_at, '1970-01-01 00:00:00') = $6 AND session_id = (SELECT id FROM onboarding_sessions WHERE user_id = $1)",
     &[Text, Text, Integer, Text, Time, Time],
 );
-const SET_USED: Statement = statement(
-    "UPDATE api_keys SET last_used_at = $4 WHERE provider = $2 AND version = $3 \
-     AND COALESCE(created_at, '1970-01-01 00:00:00') = $5 AND session_id = (SELECT id FROM onboarding_sessions WHERE user_id = $1)",
-    &[Text, Text, Integer, Time, Time],
-);
+const SET_USED_BEGIN: &str = "UPDATE api_keys SET last_used_at = used.column4 FROM (VALUES ";
+const SET_USED_END: &str = ") AS used JOIN onboarding_sessions s ON s.user_id = used.column1 \
+     WHERE api_keys.session_id = s.id AND api_keys.provider = used.column2 AND api_keys.version = used.column3 \
+     AND COALESCE(api_keys.created_at, '1970-01-01 00:00:00') = used.column5";
+/// Those of one key in [`set_used`].
+const USED: [Kind; 5] = [Text, Text, Integer, Time, Time];
+/// Keys of one statement.
+const USED_SIZES: [usize; 2] = [8, 200];
+/// The most keys whose use is noted at once.
+pub(crate) const MOST_USED: usize = USED_SIZES[1];
 
 #[cfg(test)]
-pub(super) const ALL: [Statement; 12] = [
+pub(super) const ALL: [Statement; 11] = [
     LOAD,
     INSERT,
     REPLACE,
@@ -146,7 +153,6 @@ pub(super) const ALL: [Statement; 12] = [
     WIPE_EXPIRED,
     WIPE_EXPIRED_OF_USER,
     SET_STATUS,
-    SET_USED,
 ];
 
 /// `None` if the user was never here.
@@ -267,17 +273,37 @@ pub(crate) async fn set_status(
     connection.execute(&SET_STATUS, values).await.map(drop)
 }
 
-/// Notes when this version was last used; nothing happens if it was replaced meanwhile.
-pub(crate) async fn set_used(
-    connection: &impl Connection,
-    user: &UserId,
-    provider: &str,
-    key: KeyVersion,
-    at: Timestamp,
-) -> Result<(), StorageError> {
-    let values =
-        vec![user.as_str().into(), provider.into(), key.version.into(), at.into(), key.created_at.into()];
-    connection.execute(&SET_USED, values).await.map(drop)
+/// When a key was last used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LastUse {
+    pub(crate) user: UserId,
+    pub(crate) provider: ProviderId,
+    pub(crate) key: KeyVersion,
+    pub(crate) at: Timestamp,
+}
+
+/// Notes when these versions were last used, in one statement: at most [`MOST_USED`]. Nothing happens to one that was
+/// replaced meanwhile.
+pub(crate) async fn set_used(connection: &impl Connection, uses: &[LastUse]) -> Result<(), StorageError> {
+    let fitting = USED_SIZES.iter().zip(setting_used()).find(|(size, _)| uses.len() <= **size);
+    let Some((size, statement)) = fitting else {
+        return Err(StorageError::Unexpected(format!("{} uses of keys at once", uses.len())));
+    };
+    let of_one = |LastUse { user, provider, key, at }: &LastUse| -> [Value; USED.len()] {
+        let (user, provider) = (user.as_str().into(), provider.as_str().into());
+        [user, provider, key.version.into(), (*at).into(), key.created_at.into()]
+    };
+    let mut values: Vec<Value> = uses.iter().flat_map(of_one).collect();
+    // Rows that are left over are of no key.
+    values.resize(size * USED.len(), Value::Null);
+    connection.execute(statement, values).await.map(drop)
+}
+
+/// The statements that note uses, one per size.
+pub(super) fn setting_used() -> &'static [Statement; 2] {
+    static STATEMENTS: LazyLock<[Statement; 2]> =
+        LazyLock::new(|| USED_SIZES.map(|rows| statement_of_rows(SET_USED_BEGIN, &USED, rows, SET_USED_END)));
+    &STATEMENTS
 }
 
 /// `$1` to `$7` of what is inserted or put in the place of another version.

@@ -1,10 +1,9 @@
 //! What the master keys wrap: counting it, and wrapping data keys anew, many rows at a time.
 
-use std::fmt::Write as _;
 use std::sync::LazyLock;
 
 use super::Kind::{Integer, Text};
-use super::{Connection, Database, Kind, Row, Statement, StorageError, Value, statement};
+use super::{Connection, Database, Row, Statement, StorageError, Value, statement, statement_of_rows};
 
 /// Rows of one `UPDATE`: enough that its round trip does not count, few enough that nobody waits for their locks.
 pub const BATCH: usize = 500;
@@ -75,19 +74,10 @@ pub(super) const ALL: [Statement; 6] =
 
 /// Wraps [`BATCH`] data keys anew, each only if it is still what it was; rows that are left over are null.
 pub(super) fn rewrap_statement() -> &'static Statement {
-    static REWRAP: LazyLock<Statement> = LazyLock::new(|| {
-        let mut sql = String::from("UPDATE onboarding_sessions SET data_key = column3 FROM (VALUES ");
-        for row in 0..BATCH {
-            let comma = if row == 0 { "" } else { ", " };
-            let [id, before, after] = [1, 2, 3].map(|column| row * 3 + column);
-            // Writing into a string cannot fail.
-            let _ = write!(sql, "{comma}(${id}, ${before}, ${after})");
-        }
-        sql.push_str(") AS rewrapped WHERE onboarding_sessions.id = column1 AND data_key = column2");
-        let kinds: Vec<Kind> = [Integer, Text, Text].repeat(BATCH);
-        // Once per process.
-        statement(sql.leak(), kinds.leak())
-    });
+    const BEGIN: &str = "UPDATE onboarding_sessions SET data_key = column3 FROM (VALUES ";
+    const END: &str = ") AS rewrapped WHERE onboarding_sessions.id = column1 AND data_key = column2";
+    static REWRAP: LazyLock<Statement> =
+        LazyLock::new(|| statement_of_rows(BEGIN, &[Integer, Text, Text], BATCH, END));
     &REWRAP
 }
 

@@ -23,6 +23,7 @@ pub(crate) mod usage;
 pub(crate) mod users;
 mod value;
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -81,6 +82,23 @@ pub(crate) struct Statement {
 
 pub(crate) const fn statement(sql: &'static str, parameters: &'static [Kind]) -> Statement {
     Statement { sql, parameters }
+}
+
+/// A statement about so many rows of values, which stand between `begin` and `end`: `(…), (…)`. It is never freed, so each
+/// is made once per process.
+fn statement_of_rows(begin: &str, row: &[Kind], rows: usize, end: &str) -> Statement {
+    let mut sql = String::from(begin);
+    for number in 0..rows {
+        sql.push_str(if number == 0 { "(" } else { ", (" });
+        for column in 1..=row.len() {
+            let comma = if column == 1 { "" } else { ", " };
+            // Writing into a string cannot fail.
+            let _ = write!(sql, "{comma}${}", number * row.len() + column);
+        }
+        sql.push(')');
+    }
+    sql.push_str(end);
+    statement(sql.leak(), row.repeat(rows).leak())
 }
 
 /// Something that runs statements: the database itself, or one transaction on it.

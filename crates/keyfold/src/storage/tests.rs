@@ -5,13 +5,14 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::deletions::{Removed, Tombstone};
-use super::keys::{self, KeyRow, KeyVersion};
+use super::keys::{self, KeyRow, KeyVersion, LastUse};
 use super::steps::{self, StepRow};
 use super::usage::{Added, UsageFigures, UsageRow};
 use super::{
-    Connection, Database, Statement, StorageError, Value, audit, deletions, master_keys, plain_keys,
+    Connection, Database, Kind, Statement, StorageError, Value, audit, deletions, master_keys, plain_keys,
     rechecks, root_secrets, service_tokens, sessions, statement, usage, users,
 };
+use crate::provider::ProviderId;
 use crate::user::UserId;
 
 mod suite {
@@ -32,6 +33,7 @@ mod suite {
             &deletions::ALL,
             &usage::ALL,
             usage::adding(),
+            keys::setting_used(),
             &audit::ALL,
             &audit::READING,
         ]
@@ -272,7 +274,7 @@ mod suite {
         }
         let before = everything_of(&database, &bob).await;
         keys::set_status(&database, &ann, "gemini", of(1), "rejected", Some(at(6))).await.unwrap();
-        keys::set_used(&database, &ann, "gemini", of(1), at(7)).await.unwrap();
+        keys::set_used(&database, &[used(&ann, of(1), at(7))]).await.unwrap();
         keys::replace(&database, &ann, &row("gemini", 2), 1).await.unwrap();
         sessions::set_progress(&database, &ann, 3, 100.0, Some(at(8)), at(8)).await.unwrap();
         let wrapped = sessions::find(&database, &ann).await.unwrap().unwrap().data_key;
@@ -457,19 +459,43 @@ mod suite {
         session(&database, &ann).await;
         keys::insert(&database, &ann, &row("gemini", 2)).await.unwrap();
         keys::set_status(&database, &ann, "gemini", of(1), "rejected", Some(at(3))).await.unwrap();
-        keys::set_used(&database, &ann, "gemini", of(1), at(3)).await.unwrap();
+        keys::set_used(&database, &[used(&ann, of(1), at(3))]).await.unwrap();
         // The first version that is stored was made when it was saved.
         let saved = KeyVersion { created_at: at(2), ..of(2) };
         let of_a_deleted_key = KeyVersion { created_at: at(-1), ..saved };
         keys::set_status(&database, &ann, "gemini", of_a_deleted_key, "rejected", Some(at(3))).await.unwrap();
-        keys::set_used(&database, &ann, "gemini", of_a_deleted_key, at(3)).await.unwrap();
+        keys::set_used(&database, &[used(&ann, of_a_deleted_key, at(3))]).await.unwrap();
         let unmarked = keys::load(&database, &ann).await.unwrap().unwrap().keys.remove(0);
         assert_eq!((unmarked.status.as_str(), unmarked.last_used_at), ("valid", None));
         keys::set_status(&database, &ann, "gemini", saved, "rejected", None).await.unwrap();
-        keys::set_used(&database, &ann, "gemini", saved, at(4)).await.unwrap();
+        keys::set_used(&database, &[used(&ann, saved, at(4))]).await.unwrap();
         let marked = keys::load(&database, &ann).await.unwrap().unwrap().keys.remove(0);
         assert_eq!((marked.status.as_str(), marked.last_used_at), ("rejected", Some(at(4))));
         assert_eq!(marked.last_verified_at, unmarked.last_verified_at, "kept where nothing new is known");
+    }
+
+    pub(super) async fn uses_of_many_keys_are_noted_at_once(database: Database) {
+        let users: Vec<UserId> = (0..keys::MOST_USED).map(|number| user(&format!("user_{number}"))).collect();
+        for user in users.iter().chain([&user("other")]) {
+            session(&database, user).await;
+            keys::insert(&database, user, &row("gemini", 1)).await.unwrap();
+            keys::insert(&database, user, &row("exa", 1)).await.unwrap();
+        }
+        let key = row("gemini", 1).identity();
+        for (last, moment) in [(1, 2), (8, 3), (9, 4), (keys::MOST_USED, 5)] {
+            let uses: Vec<_> = users[..last].iter().map(|user| used(user, key, at(moment))).collect();
+            keys::set_used(&database, &uses).await.unwrap();
+            let noted = database
+                .query(
+                    &statement("SELECT COUNT(*) FROM api_keys WHERE last_used_at = $1", &[Kind::Time]),
+                    vec![at(moment).into()],
+                )
+                .await
+                .unwrap();
+            assert_eq!(noted[0].integer(0).unwrap(), i64::try_from(last).unwrap());
+        }
+        let too_many = vec![used(&users[0], key, at(6)); keys::MOST_USED + 1];
+        assert!(keys::set_used(&database, &too_many).await.is_err());
     }
 
     pub(super) async fn steps_are_set_and_cleared_per_preset(database: Database) {
@@ -663,6 +689,10 @@ fn of(version: i64) -> KeyVersion {
     row("gemini", version).identity()
 }
 
+fn used(user: &UserId, key: KeyVersion, at: Timestamp) -> LastUse {
+    LastUse { user: user.clone(), provider: ProviderId::parse("gemini").unwrap(), key, at }
+}
+
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + seconds).unwrap()
 }
@@ -753,6 +783,7 @@ macro_rules! suite {
             those_who_have_a_key_of_a_provider_are_found
             the_version_before_is_kept_for_a_while
             marks_reach_only_the_version_they_are_about
+            uses_of_many_keys_are_noted_at_once
             steps_are_set_and_cleared_per_preset
             the_first_root_secret_stays
             a_root_secret_is_replaced_and_removed_only_as_it_was_seen

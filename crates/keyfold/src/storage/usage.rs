@@ -1,12 +1,11 @@
 //! `usage`: what each user's calls came to, per day, provider and model. Several processes add to the same rows.
 
-use std::fmt::Write as _;
 use std::sync::LazyLock;
 
 use jiff::Timestamp;
 
 use super::Kind::{Integer, Text, Time};
-use super::{Connection, Kind, Row, Statement, StorageError, Value, statement};
+use super::{Connection, Kind, Row, Statement, StorageError, Value, statement, statement_of_rows};
 use crate::user::UserId;
 
 /// Rows of one statement.
@@ -82,24 +81,9 @@ pub(super) const ALL: [Statement; 2] = [OF_USER, REMOVE];
 
 /// The statements that add, one per size.
 pub(super) fn adding() -> &'static [Statement; 2] {
-    static STATEMENTS: LazyLock<[Statement; 2]> = LazyLock::new(|| SIZES.map(insert_statement));
+    static STATEMENTS: LazyLock<[Statement; 2]> =
+        LazyLock::new(|| SIZES.map(|rows| statement_of_rows(INSERT_BEGIN, &INSERTED, rows, INSERT_END)));
     &STATEMENTS
-}
-
-fn insert_statement(rows: usize) -> Statement {
-    let mut sql = String::from(INSERT_BEGIN);
-    for row in 0..rows {
-        sql.push_str(if row == 0 { "(" } else { ", (" });
-        for column in 1..=INSERTED.len() {
-            let comma = if column == 1 { "" } else { ", " };
-            // Writing into a string cannot fail.
-            let _ = write!(sql, "{comma}${}", row * INSERTED.len() + column);
-        }
-        sql.push(')');
-    }
-    sql.push_str(INSERT_END);
-    // Once per process and size.
-    statement(sql.leak(), INSERTED.repeat(rows).leak())
 }
 
 /// Adds to the rows of these users, in one statement: at most [`MOST_ADDED`], no row twice, and in the same order

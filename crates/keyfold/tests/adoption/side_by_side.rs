@@ -78,8 +78,8 @@ async fn the_other_program_deletes_a_user_and_what_keyfold_had_goes_along() {
     for old in Old::both_like_alwrity().await {
         let keyfold = old.open().await;
         use_keyfold_as_dora(&old, &keyfold).await;
-        let audited = "SELECT COUNT(*) FROM audit_events WHERE user_id = 'dora'";
-        let events = old.value(audited).await;
+        let audited = "SELECT * FROM audit_events WHERE user_id = 'dora' ORDER BY id";
+        let events = old.rows(audited).await;
         // As it did before Keyfold was there.
         old.sql("DELETE FROM api_keys WHERE session_id = 50; DELETE FROM onboarding_sessions WHERE id = 50")
             .await;
@@ -87,8 +87,9 @@ async fn the_other_program_deletes_a_user_and_what_keyfold_had_goes_along() {
             assert_eq!(old.value(beside).await, "0", "{beside}");
         }
         soon("she is gone", async || key_of(&keyfold, "dora", "gemini").await == "no_api_key").await;
-        assert_ne!(events, "0");
-        assert_eq!(old.value(audited).await, events, "what was done is still told");
+        // What the checks of her keys tell may come later than that.
+        assert!(!events.is_empty());
+        assert!(old.rows(audited).await.starts_with(&events), "what was done is still told");
         // She comes back as somebody new.
         save(&keyfold, "dora", 3).await.unwrap();
         assert_eq!(key_of(&keyfold, "dora", "gemini").await, example_key("gemini", 3));
