@@ -2,7 +2,7 @@
 
 use crate::load::Kind;
 use crate::measure::{Figures, HeldStreams, hold, in_rounds, leave};
-use crate::peers::{DIRECT, KEYFOLD, LIMIT, SAME_TOKENS, Way, start};
+use crate::peers::{DIRECT, KEYFOLD, LIMIT, OTHER, SAME_TOKENS, Way, start};
 use crate::processes::{Layout, memory_mb};
 use crate::report::{Table, added, median, number, or_dash, ratio, worst};
 use crate::settings::Settings;
@@ -55,12 +55,12 @@ pub(crate) async fn full(settings: Settings) -> bool {
     wrong == 0
 }
 
-/// One round at 32 connections.
-pub(crate) async fn quick(settings: Settings) -> bool {
+/// So many rounds at 32 connections.
+pub(crate) async fn throughput(settings: Settings, rounds: usize) -> bool {
     let stage = Stage::new(settings).await;
-    describe(&stage, 1);
+    describe(&stage, rounds);
     println!();
-    let figures = phase(&stage, Layout::Apart, Way::Plain, &closed(&stage, &[FEW]), 1).await;
+    let figures = phase(&stage, Layout::Apart, Way::Plain, &closed(&stage, &[FEW]), rounds).await;
     print_throughput(&figures, &[FEW]);
     report_audit(&stage, &figures, 0).await;
     figures.iter().map(Figures::wrong_keys).sum::<usize>() == 0
@@ -131,7 +131,7 @@ fn print_throughput(figures: &[Figures], connections: &[usize]) {
         let busy = median(one.each(0, Measured::cpu_share)).filter(|_| is_gateway);
         row.push(number(busy.map(|share| share * 100.0), 0));
         let database = median(one.each(0, |measured| measured.database_cpu_us));
-        row.push(number(database.filter(|_| one.name == KEYFOLD), 1));
+        row.push(number(database.filter(|_| matches!(one.name, KEYFOLD | OTHER)), 1));
         let at_work = (0..connections.len()).flat_map(|at| one.each(at, |measured| measured.memory_mb));
         let at_work = worst(at_work.collect()).filter(|_| is_gateway);
         row.extend([number(one.idle_mb, 1), number(at_work, 1), one.bad().to_string()]);
@@ -206,7 +206,7 @@ async fn open_streams(stage: &Stage) -> usize {
     let provider = stage.provider(layout);
     let mut asked = 0;
     for peer in start(&stage.place(&provider, layout, Way::Plain), &stage.deployment).await {
-        if matches!(peer.name, DIRECT | SAME_TOKENS) {
+        if matches!(peer.name, DIRECT | SAME_TOKENS | OTHER) {
             continue;
         }
         let before = peer.id.map_or(0.0, memory_mb);
@@ -241,7 +241,7 @@ async fn open_streams(stage: &Stage) -> usize {
 
 /// Whether each use of a key is in the audit log: one row before the provider was called, and one at the end.
 async fn report_audit(stage: &Stage, figures: &[Figures], streams: usize) {
-    let keyfold: Vec<_> = figures.iter().filter(|one| one.name == KEYFOLD).collect();
+    let keyfold: Vec<_> = figures.iter().filter(|one| matches!(one.name, KEYFOLD | OTHER)).collect();
     if keyfold.is_empty() {
         return;
     }

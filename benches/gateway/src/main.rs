@@ -56,10 +56,15 @@ async fn main() -> ExitCode {
 async fn report(arguments: &[&str]) -> bool {
     match arguments {
         [] => compare::full(Settings::read()).await,
-        ["quick"] => compare::quick(Settings::read()).await,
+        ["quick"] => compare::throughput(Settings::read(), 1).await,
+        ["throughput"] => {
+            let settings = Settings::read();
+            let rounds = settings.rounds;
+            compare::throughput(settings, rounds).await
+        }
         ["profile"] => profile::run(Settings::read()).await,
         _ => {
-            eprintln!("usage: keyfold-gateway-bench [quick|profile]");
+            eprintln!("usage: keyfold-gateway-bench [quick|throughput|profile]");
             false
         }
     }

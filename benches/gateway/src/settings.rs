@@ -7,6 +7,8 @@ use std::path::PathBuf;
 pub(crate) struct Settings {
     /// The program `keyfold`.
     pub(crate) keyfold: PathBuf,
+    /// Another build of it, to compare with.
+    pub(crate) other: Option<PathBuf>,
     /// The program `litellm`.
     pub(crate) litellm: Option<PathBuf>,
     /// The program `gateway` of Portkey.
@@ -25,6 +27,7 @@ impl Settings {
         let only = text("ONLY").map(|names| names.split(',').map(|name| name.trim().to_owned()).collect());
         Self {
             keyfold: program("PROGRAM").unwrap_or_else(beside),
+            other: program("OTHER"),
             litellm: program("LITELLM"),
             portkey: program("PORTKEY"),
             only,

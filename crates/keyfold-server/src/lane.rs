@@ -123,12 +123,11 @@ impl FirstReader for Lane {
                 Look::More => {
                     let is_idle = connection.unused().is_empty();
                     // From its first byte on, a head has so long, in however small pieces it comes.
-                    let begun = TokioInstant::now();
-                    let until = *head_until.get_or_insert(begun + limits.head);
+                    let until = *head_until.get_or_insert_with(|| TokioInstant::now() + limits.head);
                     if is_idle {
                         head_until = None;
                     }
-                    connection.wait_for(until.saturating_duration_since(begun));
+                    connection.wait_until(until);
                     let read = poll_fn(|context| {
                         // Told once whom to wake, it does so whatever the connection waits for then.
                         if !is_listening {

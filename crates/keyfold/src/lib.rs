@@ -81,7 +81,7 @@ pub use storage::keys::LOOK_UP;
 pub use storage::master_keys::{BATCH as REWRAPPED_AT_ONCE, rewrap_sql};
 pub use storage::{PoolState, Rest};
 #[doc(hidden)]
-pub use usage::{AnswerReader, TokenCounts};
+pub use usage::{AnswerReader, AskedPath, TokenCounts};
 pub use usage::{DayOfUsage, UsageFigures};
 
 use account::{Account, IssuerMessages};

@@ -55,6 +55,9 @@ impl ApiKey {
         if text.len() > MAX_KEY_BYTES {
             return Err(MalformedKey::TooLong);
         }
+        if text.bytes().fold(true, |so_far, byte| so_far & is_of_keys(byte)) {
+            return Ok(Self(Zeroizing::new(text.to_owned())));
+        }
         for character in text.chars() {
             match character {
                 _ if character.is_control() => return Err(MalformedKey::ControlCharacter),
@@ -68,8 +71,16 @@ impl ApiKey {
     }
 
     /// Takes what was sealed. It was parsed before, unless it was another program's and sealed as it was found there.
-    #[expect(clippy::needless_pass_by_value, reason = "wiped here")]
-    pub(crate) fn from_opened(bytes: Zeroizing<Vec<u8>>) -> Result<Self, MalformedKey> {
+    pub(crate) fn from_opened(mut bytes: Zeroizing<Vec<u8>>) -> Result<Self, MalformedKey> {
+        let is_as_parsed = (1..=MAX_KEY_BYTES).contains(&bytes.len())
+            && bytes.iter().fold(true, |so_far, byte| so_far & is_of_keys(*byte));
+        if is_as_parsed {
+            let text = String::from_utf8(std::mem::take(&mut *bytes)).map_err(|error| {
+                drop(Zeroizing::new(error.into_bytes()));
+                MalformedKey::NotAscii
+            })?;
+            return Ok(Self(Zeroizing::new(text)));
+        }
         Self::parse(str::from_utf8(&bytes).map_err(|_| MalformedKey::NotAscii)?)
     }
 
@@ -98,6 +109,11 @@ impl ApiKey {
     pub fn is_same_as(&self, other: &Self) -> bool {
         verify_slices_are_equal(self.0.as_bytes(), other.0.as_bytes()).is_ok()
     }
+}
+
+/// Whether a key may have this byte. All are looked at, which is faster than to end at the first that may not stand there.
+fn is_of_keys(byte: u8) -> bool {
+    matches!(byte, b'!'..=b'~') & !matches!(byte, b'$' | b'\'' | b'"' | b'`' | b'\\')
 }
 
 impl fmt::Debug for ApiKey {
@@ -140,6 +156,21 @@ mod tests {
         }
         assert_eq!(ApiKey::parse(&"k".repeat(MAX_KEY_BYTES + 1)).unwrap_err(), MalformedKey::TooLong);
         assert!(ApiKey::parse(&"k".repeat(MAX_KEY_BYTES)).is_ok());
+    }
+
+    #[test]
+    fn what_was_sealed_is_read_like_what_is_entered() {
+        let opened = |text: &str| ApiKey::from_opened(Zeroizing::new(text.as_bytes().to_vec()));
+        for byte in 0..=u8::MAX {
+            let text = format!("sk-{}-x", char::from(byte));
+            let (opened, entered) = (opened(&text), ApiKey::parse(&text));
+            assert_eq!(opened.as_ref().map(ApiKey::expose), entered.as_ref().map(ApiKey::expose), "{byte}");
+        }
+        assert_eq!(opened(" sk-a\n").unwrap().expose(), "sk-a");
+        assert_eq!(opened("").unwrap_err(), MalformedKey::Empty);
+        assert_eq!(opened(&"k".repeat(MAX_KEY_BYTES + 1)).unwrap_err(), MalformedKey::TooLong);
+        let bytes = Zeroizing::new(vec![b'k', 0xff]);
+        assert_eq!(ApiKey::from_opened(bytes).unwrap_err(), MalformedKey::NotAscii);
     }
 
     #[test]

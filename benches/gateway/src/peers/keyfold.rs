@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read as _};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::process::Stdio;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -65,7 +66,7 @@ impl Deployment {
 
     /// Saves each user's key, as each of them.
     pub(crate) async fn fill(&self, place: &Place<'_>) {
-        let peer = self.start(place);
+        let peer = self.start(place, KEYFOLD, &place.settings.keyfold);
         let people = place.people;
         let saves: Arc<Vec<Vec<u8>>> =
             Arc::new((0..people.keys.len()).map(|user| save_request(people, user)).collect());
@@ -87,12 +88,12 @@ impl Deployment {
         }
     }
 
-    /// Starts the program.
-    pub(crate) fn start(&self, place: &Place<'_>) -> Peer {
+    /// Starts a build of the program.
+    pub(crate) fn start(&self, place: &Place<'_>, name: &'static str, program: &Path) -> Peer {
         let state = place.folder.join("keyfold");
         std::fs::create_dir_all(&state).unwrap();
         let metrics = SocketAddr::from((Ipv4Addr::LOCALHOST, unused_port()));
-        let mut command = Process::command(place.settings.keyfold.as_os_str(), &place.layout.measured());
+        let mut command = Process::command(program.as_os_str(), &place.layout.measured());
         command
             .arg("serve")
             .current_dir(&state)
@@ -121,19 +122,17 @@ impl Deployment {
             let (_, url) = line.split_once("ready at http://")?;
             url.split('"').next()?.parse::<SocketAddr>().ok()
         });
-        let Some(address) = ready else {
-            panic!("{} did not start:\n{said}", place.settings.keyfold.display())
-        };
+        let Some(address) = ready else { panic!("{} did not start:\n{said}", program.display()) };
         // Goes on reading, so that the program never waits for its log to be read.
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
         let people = place.people;
         Peer {
-            name: KEYFOLD,
+            name,
             target: Target {
                 address,
                 path: "/gateway/openai/v1/chat/completions".into(),
                 headers: vec![],
-                users: people.file(KEYFOLD, &people.signed_tokens),
+                users: people.file(name, &people.signed_tokens),
             },
             id: Some(process.id()),
             metrics: Some(metrics),

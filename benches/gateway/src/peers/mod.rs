@@ -22,6 +22,8 @@ pub(crate) const LIMIT: &str = "nginx";
 /// The stand-in itself, with nothing before it.
 pub(crate) const DIRECT: &str = "direct";
 pub(crate) const KEYFOLD: &str = "keyfold";
+/// Another build of Keyfold, on the same database.
+pub(crate) const OTHER: &str = "other";
 
 const PATH: &str = "/v1/chat/completions";
 /// For a program to listen; some load much first.
@@ -84,7 +86,10 @@ pub(crate) async fn start(place: &Place<'_>, deployment: &Deployment) -> Vec<Pee
         peers.extend(nginx::start(place).into_iter().filter(|peer| settings.wants(peer.name)));
     }
     if settings.wants(KEYFOLD) {
-        peers.push(deployment.start(place));
+        peers.push(deployment.start(place, KEYFOLD, &settings.keyfold));
+    }
+    if let Some(program) = settings.other.as_deref().filter(|_| settings.wants(OTHER)) {
+        peers.push(deployment.start(place, OTHER, program));
     }
     if place.way == Way::Plain {
         peers.extend(others::start(place).into_iter().filter(|peer| settings.wants(peer.name)));

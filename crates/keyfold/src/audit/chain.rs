@@ -114,9 +114,9 @@ pub(super) struct Addition<'a> {
 }
 
 impl<'a> Addition<'a> {
-    /// Goes on from this head.
-    pub(super) fn after(chain: &'a Chain, head: &Writer) -> Self {
-        let rows = NewRows::after(head.id, head.last_seq);
+    /// Goes on from this head, with about so many rows.
+    pub(super) fn after(chain: &'a Chain, head: &Writer, expected: usize) -> Self {
+        let rows = NewRows::after(head.id, head.last_seq, expected);
         Self { chain, head: head.clone(), rows, fields: Fields::default() }
     }
 

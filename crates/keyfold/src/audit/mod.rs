@@ -346,7 +346,7 @@ impl Shared {
                 new_writer(&transaction, &self.chain, self.clock.now(), 0).await.map_err(cannot_record)?
             }
         };
-        let mut addition = Addition::after(&self.chain, &before);
+        let mut addition = Addition::after(&self.chain, &before, lines.len());
         for line in &lines {
             addition.push(&line.told());
         }
@@ -493,8 +493,19 @@ pub(crate) struct UseRecord {
 
 impl UseRecord {
     /// Records the end of the use; waits for nothing.
-    pub(crate) fn end(mut self, outcome: Outcome, provider_status: Option<u16>) {
-        self.note_end(outcome, provider_status);
+    pub(crate) fn end(self, outcome: Outcome, provider_status: Option<u16>) {
+        let now = self.shared.clock.now();
+        self.end_at(now, outcome, provider_status);
+    }
+
+    /// The same where it is known what time it is.
+    pub(crate) fn end_at(mut self, now: Timestamp, outcome: Outcome, provider_status: Option<u16>) {
+        self.note_end(now, outcome, provider_status);
+    }
+
+    /// When it began.
+    pub(crate) fn begun(&self) -> Timestamp {
+        self.begun
     }
 
     /// It did not begin.
@@ -502,12 +513,8 @@ impl UseRecord {
         std::mem::take(&mut self.about)
     }
 
-    fn note_end(&mut self, outcome: Outcome, provider_status: Option<u16>) {
+    fn note_end(&mut self, at: Timestamp, outcome: Outcome, provider_status: Option<u16>) {
         let about = std::mem::take(&mut self.about);
-        if about.is_empty() {
-            return;
-        }
-        let at = self.shared.clock.now();
         // A clock that was set back meanwhile gives zero.
         let duration = Some(at.duration_since(self.begun).try_into().unwrap_or_default());
         let ended = Moment { at, action: Action::KeyEnded, outcome, provider_status, duration };
@@ -517,7 +524,9 @@ impl UseRecord {
 
 impl Drop for UseRecord {
     fn drop(&mut self) {
-        self.note_end(Outcome::Abandoned, None);
+        if !self.about.is_empty() {
+            self.note_end(self.shared.clock.now(), Outcome::Abandoned, None);
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::io::Write as _;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -134,8 +135,9 @@ pub(super) fn about(event: &Event) -> Vec<u8> {
         put_text(&mut out, purpose.as_str());
     }
     if let Some(address) = event.requester.address {
-        // Writing into memory cannot fail.
-        let _ = write!(out, r#","i":"{address}""#);
+        out.extend_from_slice(br#","i":""#);
+        put_address(&mut out, address);
+        out.push(b'"');
     }
     if let Some(note) = &event.note {
         out.extend_from_slice(br#","x":"#);
@@ -297,7 +299,8 @@ impl<'a> Rest<'a> {
     /// The text after `name`; `None` if `name` does not stand here.
     fn text(&mut self, name: &str) -> Result<Option<Text<'a>>, NotPlain> {
         let Some(rest) = self.0.strip_prefix(name) else { return Ok(None) };
-        let (text, rest) = rest.split_once('"').ok_or(NotPlain)?;
+        let end = memchr::memchr(b'"', rest.as_bytes()).ok_or(NotPlain)?;
+        let (text, rest) = (&rest[..end], &rest[end + 1..]);
         self.0 = rest;
         Ok(Some(Text(text.into())))
     }
@@ -368,6 +371,22 @@ fn put_hex(out: &mut Vec<u8>, bytes: [u8; 16]) {
 fn hex_digits(byte: u8) -> [u8; 2] {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]
+}
+
+/// Most are of four numbers, which are faster written one by one.
+fn put_address(out: &mut Vec<u8>, address: IpAddr) {
+    if let IpAddr::V4(address) = address {
+        let mut digits = itoa::Buffer::new();
+        for (at, number) in address.octets().into_iter().enumerate() {
+            if at > 0 {
+                out.push(b'.');
+            }
+            out.extend_from_slice(digits.format(number).as_bytes());
+        }
+    } else {
+        // Writing into memory cannot fail.
+        let _ = write!(out, "{address}");
+    }
 }
 
 fn put_integer(out: &mut Vec<u8>, integer: i64) {

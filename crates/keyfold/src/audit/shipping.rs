@@ -29,6 +29,8 @@ const BATCH: usize = 512 * 1024;
 const SMALL_BATCH: usize = 32 * 1024;
 /// Bytes of lines that are hashed without asking for another thread.
 const FEW: usize = 16 * 1024;
+/// Bytes of a line, about.
+const TYPICAL_LINE: usize = 256;
 /// Events of this time go together.
 const GATHER: Duration = Duration::from_millis(50);
 /// How often spools of dead processes are looked for.
@@ -394,7 +396,9 @@ struct Batch {
 impl Batch {
     /// Of the lines that are not in the log yet.
     fn of(lines: &[u8], chain: &Chain, before: &Writer) -> Self {
-        let (mut addition, mut spooled, mut torn) = (Addition::after(chain, before), before.spooled, 0);
+        let expected = lines.len() / TYPICAL_LINE + 1;
+        let (mut addition, mut spooled, mut torn) =
+            (Addition::after(chain, before, expected), before.spooled, 0);
         for line in lines.split_inclusive(|byte| *byte == b'\n') {
             match line.strip_suffix(b"\n").and_then(Line::read) {
                 Some(line) if line.n > before.spooled => {

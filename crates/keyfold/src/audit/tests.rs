@@ -449,7 +449,7 @@ mod suite {
             let shipping::Standing::Known(before) = std::mem::take(&mut standing) else { panic!() };
             let n = before.spooled + 1;
             let line = lines(n..n + 1);
-            let mut addition = Addition::after(&shared.chain, &before);
+            let mut addition = Addition::after(&shared.chain, &before, 1);
             addition.push(&Line::read(line.trim_ascii_end()).unwrap().told());
             let (rows, after) = addition.end(n);
             let transaction = shared.database.begin().await.unwrap();
@@ -840,7 +840,7 @@ fn write_line(n: i64, at: Timestamp, event: &Event, out: &mut Vec<u8>) {
 
 /// The row of an event, without its place.
 fn row_of(event: &Event, at: Timestamp) -> AuditRow {
-    let mut rows = storage::audit::NewRows::after(1, 0);
+    let mut rows = storage::audit::NewRows::after(1, 0, 1);
     rows.push(&Line::of(event, at).told(), "", "");
     rows.with_ids(&[0]).unwrap().remove(0)
 }

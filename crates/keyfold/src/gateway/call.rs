@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
+use jiff::Timestamp;
 
 use super::upstream::Upstream;
 use crate::audit::{Action, Event, Outcome, Purpose, UseRecord};
@@ -18,7 +19,7 @@ use crate::provider::{Provider, Verdict};
 use crate::requester::{Actor, Requester};
 use crate::secret::ApiKey;
 use crate::service_tokens::{AuthenticatedService, Scope};
-use crate::usage::AnswerReader;
+use crate::usage::{AnswerReader, AskedPath};
 use crate::user::UserId;
 
 /// What is kept of a refusal to judge it by.
@@ -90,7 +91,7 @@ impl Call {
         limits: &Arc<Limits>,
         caller: GatewayCaller,
         upstream: &Arc<Upstream>,
-        path: String,
+        asked: AskedPath,
     ) -> Result<Self, Error> {
         let GatewayCaller { user, asked_by, requester } = &caller;
         let context = keys.of_asked_by(user, *asked_by).await;
@@ -116,7 +117,7 @@ impl Call {
             status: None,
             refusal: None,
             reader: None,
-            path,
+            asked,
             is_counted: false,
             place: None,
         };
@@ -137,8 +138,7 @@ pub(crate) struct Answering {
     refusal: Option<Refusal>,
     /// Finds the token counts in the answer's body.
     reader: Option<AnswerReader>,
-    /// The path that was asked for: some answers name no model.
-    path: String,
+    asked: AskedPath,
     is_counted: bool,
     /// Of a stream; free again with the answer.
     place: Option<StreamPlace>,
@@ -147,7 +147,9 @@ pub(crate) struct Answering {
 /// What was used up to here counts, though nobody waited for the end.
 impl Drop for Answering {
     fn drop(&mut self) {
-        self.count(false);
+        if !self.is_counted {
+            self.count(self.keys.clock.now(), false);
+        }
     }
 }
 
@@ -201,7 +203,12 @@ impl Answering {
             self.place = Some(self.take_place()?);
         }
         let AnswerHead { content_type, content_encoding } = head;
-        let reader = AnswerReader::for_answer(status.as_u16(), content_type, content_encoding, &self.path);
+        let reader = AnswerReader::for_answer(
+            status.as_u16(),
+            content_type,
+            content_encoding,
+            std::mem::take(&mut self.asked),
+        );
         self.reader = Some(reader);
         // A web page is the answer of something in between.
         let is_page = head.content_type.is_some_and(|kind| begins_with(kind, b"text/html"));
@@ -266,23 +273,24 @@ impl Answering {
             (Ended::Unreachable, _) => CallOutcome::Unreachable,
             (Ended::TimedOut, _) => CallOutcome::TimedOut,
         };
+        let now = self.keys.clock.now();
         if let Some(record) = self.record.take() {
             let told = if outcome == CallOutcome::Ok { Outcome::Ok } else { Outcome::Failed };
-            record.end(told, status.map(|status| status.as_u16()));
+            record.end_at(now, told, status.map(|status| status.as_u16()));
         }
         if let Some(call) = self.call.take() {
             call.ended(outcome);
         }
-        self.count(outcome != CallOutcome::Ok);
+        self.count(now, outcome != CallOutcome::Ok);
     }
 
     /// Counts the call in its user's usage, once.
-    fn count(&mut self, is_error: bool) {
+    fn count(&mut self, now: Timestamp, is_error: bool) {
         if std::mem::replace(&mut self.is_counted, true) {
             return;
         }
         let counts = self.reader.take().map(AnswerReader::finish).unwrap_or_default();
-        let (now, provider) = (self.keys.clock.now(), &self.upstream.provider.id);
+        let provider = &self.upstream.provider.id;
         self.keys.usage.record(now, &self.caller.user, provider, &counts, is_error);
     }
 

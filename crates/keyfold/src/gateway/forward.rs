@@ -72,7 +72,7 @@ impl Gateway {
     ) -> Result<Response<AnswerBody>, Error> {
         let route = upstream.route(head.target.path());
         let uri = uri(route, &head)?;
-        let Call { key, mut answering } = self.begin(caller, upstream, head.target.path().to_owned()).await?;
+        let Call { key, mut answering } = self.begin(caller, upstream, head.target.path().into()).await?;
         let provider = &upstream.provider;
         let (is_head, is_empty) = (head.method == Method::HEAD, body.is_end_stream());
         let progress = Progress::new();

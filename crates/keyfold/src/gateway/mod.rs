@@ -37,6 +37,7 @@ use crate::limit::Limits;
 use crate::provider::Provider;
 use crate::provider::http::Timeouts;
 use crate::service_tokens::AuthenticatedService;
+use crate::usage::AskedPath;
 use crate::user::UserId;
 use call::Call;
 use connection::TlsSettings;
@@ -95,13 +96,13 @@ impl Gateway {
         &self,
         caller: GatewayCaller,
         upstream: &Arc<Upstream>,
-        path: String,
+        asked: AskedPath,
     ) -> Result<Call, Error> {
         upstream.breaker.may_try().map_err(|left| Error::ProviderAway {
             provider: upstream.provider.id.clone(),
             name: upstream.provider.name.clone(),
             retry_after: Duration::from_secs(left.as_secs() + 1),
         })?;
-        Call::begin(&self.keys, &self.limits, caller, upstream, path).await
+        Call::begin(&self.keys, &self.limits, caller, upstream, asked).await
     }
 }

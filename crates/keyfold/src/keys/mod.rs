@@ -530,7 +530,7 @@ impl UserApiKeys {
         let opened = self.look_at_for(provider, audit::Purpose::Application)?;
         let event = self.event_of(&opened.ticket, Action::KeyReleased, audit::Purpose::Application);
         self.keys.audit.record_use(event)?;
-        self.note_use(&opened.ticket);
+        self.note_use(&opened.ticket, self.keys.clock.now());
         Ok(opened)
     }
 
@@ -543,8 +543,9 @@ impl UserApiKeys {
     ) -> Result<OpenedKey, Error> {
         let mut opened = self.look_at_for(provider, purpose)?;
         let event = self.event_of(&opened.ticket, Action::KeyOpened, purpose);
-        opened.ticket.call = Some(self.keys.audit.begin_use(event).await?);
-        self.note_use(&opened.ticket);
+        let call = self.keys.audit.begin_use(event).await?;
+        self.note_use(&opened.ticket, call.begun());
+        opened.ticket.call = Some(call);
         Ok(opened)
     }
 
@@ -598,8 +599,7 @@ impl UserApiKeys {
         })
     }
 
-    fn note_use(&self, ticket: &KeyTicket) {
-        let now = self.keys.clock.now();
+    fn note_use(&self, ticket: &KeyTicket, now: Timestamp) {
         let place = || (self.user.clone(), ticket.provider.id.clone());
         match ticket.identity {
             Identity::Version(version) => {
@@ -661,7 +661,7 @@ impl UserApiKeys {
         requester: &Requester,
     ) -> Result<(ApiKey, Event), Error> {
         let OpenedKey { key, ticket } = self.look_at(provider)?;
-        self.note_use(&ticket);
+        self.note_use(&ticket, self.keys.clock.now());
         let mut event = self.event_of(&ticket, Action::KeyReleased, audit::Purpose::Service);
         event.requester = requester.clone();
         Ok((key, event))

@@ -93,17 +93,19 @@ pub(crate) struct NewRows {
     writer: i64,
     first_seq: i64,
     count: usize,
+    /// As many are expected, so that memory is asked for once.
+    expected: usize,
     /// Those of [`INSERTED`], without the place in the chain.
     columns: [Column; INSERTED.len() - (PLACE.end - PLACE.start)],
 }
 
 impl NewRows {
-    /// Rows of this writer that will stand after `last_seq`.
-    pub(crate) fn after(writer: i64, last_seq: i64) -> Self {
+    /// Rows of this writer that will stand after `last_seq`: about so many.
+    pub(crate) fn after(writer: i64, last_seq: i64, expected: usize) -> Self {
         let columns = std::array::from_fn(|column| {
             Column::new(INSERTED[if column < PLACE.start { column } else { column + PLACE.len() }])
         });
-        Self { writer, first_seq: last_seq + 1, count: 0, columns }
+        Self { writer, first_seq: last_seq + 1, count: 0, expected, columns }
     }
 
     pub(crate) fn push(&mut self, told: &Told<'_>, content_hash: &str, hash: &str) {
@@ -144,6 +146,9 @@ impl NewRows {
         content_hashes.push_text(Some(content_hash));
         hashes.push_text(Some(hash));
         self.count += 1;
+        if self.count == 1 {
+            self.columns.iter_mut().for_each(|column| column.expect(self.expected));
+        }
     }
 
     pub(crate) fn len(&self) -> usize {

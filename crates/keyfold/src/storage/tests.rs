@@ -60,7 +60,7 @@ mod suite {
             last_signature: "last".into(),
         };
         let rows_after = |last_seq, count| {
-            let mut rows = audit::NewRows::after(7, last_seq);
+            let mut rows = audit::NewRows::after(7, last_seq, 1);
             for seq in last_seq + 1..=last_seq + count {
                 rows.push(&told(seq), &format!("content {seq}"), &format!("hash {seq}"));
             }
@@ -119,7 +119,7 @@ mod suite {
             ("ann", "key.saved", Some("exa"), "ok"),
             ("ann", "keyfold.started", None, "ok"),
         ];
-        let mut rows = audit::NewRows::after(1, 0);
+        let mut rows = audit::NewRows::after(1, 0, 1);
         for (number, (user, action, provider, outcome)) in (1..).zip(events) {
             let told = audit::Told { user: Some(user), action, provider, outcome, ..told(1) };
             rows.push(&audit::Told { at: at(number), ..told }, "", "");

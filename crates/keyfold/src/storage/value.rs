@@ -51,6 +51,12 @@ impl Column {
         Self { kind, count: 0, has_nothing: false, bytes: vec![] }
     }
 
+    /// So many values like those that are there are likely to come.
+    pub(crate) fn expect(&mut self, values: usize) {
+        const MOST: usize = 256 * 1024;
+        self.bytes.reserve(self.bytes.len().saturating_mul(values).min(MOST));
+    }
+
     pub(crate) fn push_text(&mut self, text: Option<&str>) {
         self.push(text.map(str::as_bytes));
     }

@@ -48,16 +48,31 @@ struct Unpacked {
     left: u64,
 }
 
+/// What the path of a request says of the counts in its answer.
+#[derive(Debug, Clone, Default)]
+pub struct AskedPath {
+    was_counted_before: bool,
+    model: Option<String>,
+}
+
+impl From<&str> for AskedPath {
+    fn from(path: &str) -> Self {
+        let path = path.split('?').next().unwrap_or_default();
+        Self { was_counted_before: gives_what_was_counted_before(path), model: model_of_embedding(path) }
+    }
+}
+
 impl AnswerReader {
-    /// For an answer with this head. Where there is nothing to count, it costs nothing.
+    /// For an answer with this head, to a request for this path. Where there is nothing to count, it costs nothing.
     pub fn for_answer(
         status: u16,
         content_type: Option<&[u8]>,
         content_encoding: Option<&[u8]>,
-        request_path: &str,
+        asked: impl Into<AskedPath>,
     ) -> Self {
+        let AskedPath { was_counted_before, model } = asked.into();
         let nothing = Self { reading: Reading::Nothing, asked_for: None };
-        if !(200..300).contains(&status) || gives_what_was_counted_before(request_path) {
+        if !(200..300).contains(&status) || was_counted_before {
             return nothing;
         }
         let Some(text) = content_type.and_then(Text::of_type) else { return nothing };
@@ -69,7 +84,7 @@ impl AnswerReader {
             }
             _ => Reading::Nothing,
         };
-        Self { reading, asked_for: model_of_embedding(request_path) }
+        Self { reading, asked_for: model }
     }
 
     /// The next bytes of the body, as they came.
@@ -144,14 +159,15 @@ fn has_json_suffix(essence: &[u8]) -> bool {
 /// Whether it is the path of something that is kept at the provider: an answer that was counted when it was made and
 /// is now looked at again, or a file, which may say anything.
 fn gives_what_was_counted_before(path: &str) -> bool {
-    const COLLECTIONS: [&str; 5] = ["responses", "completions", "runs", "files", "batches"];
-    let mut segments = path.split('?').next().unwrap_or_default().trim_end_matches('/').split('/');
-    segments.any(|segment| COLLECTIONS.contains(&segment)) && segments.next().is_some()
+    let mut segments = path.trim_end_matches('/').as_bytes().split(|byte| *byte == b'/');
+    let is_collection =
+        |segment: &[u8]| matches!(segment, b"responses" | b"completions" | b"runs" | b"files" | b"batches");
+    segments.any(is_collection) && segments.next().is_some()
 }
 
 /// Gemini's embeddings do not say which model made them; the path does.
 fn model_of_embedding(path: &str) -> Option<String> {
-    let (before, method) = path.split('?').next()?.rsplit_once(':')?;
+    let (before, method) = path.rsplit_once(':')?;
     let (_, model) = before.rsplit_once("models/")?;
     method.to_ascii_lowercase().contains("embed").then(|| model_name(model.as_bytes())).flatten()
 }

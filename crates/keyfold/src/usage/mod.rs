@@ -8,7 +8,7 @@ mod sums;
 #[cfg(test)]
 mod tests;
 
-pub use answer_reader::AnswerReader;
+pub use answer_reader::{AnswerReader, AskedPath};
 pub(crate) use sums::Usage;
 
 pub use crate::storage::usage::UsageFigures;

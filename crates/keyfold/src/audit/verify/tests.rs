@@ -189,7 +189,7 @@ fn row(writer: i64, seq: i64) -> AuditRow {
 
 /// Adds rows that stand one after the other, and leaves the head.
 async fn add(transaction: &Transaction, rows: &[AuditRow]) {
-    let mut new = NewRows::after(rows[0].writer, rows[0].seq - 1);
+    let mut new = NewRows::after(rows[0].writer, rows[0].seq - 1, 1);
     for row in rows {
         new.push(&row.told(), &row.content_hash, &row.hash);
     }

@@ -23,6 +23,8 @@ const KEPT_BUFFER: usize = 8 * 1024;
 thread_local! {
     /// What comes from providers passes through here. Holds no key: those only go the other way.
     pub(super) static PASSING: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BYTES]);
+    /// The head of an answer is written here.
+    pub(super) static HEAD: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 /// A caller's connection, and what was read of it and is not used yet.
@@ -46,7 +48,11 @@ pub(super) struct Patience {
 
 impl Patience {
     pub(super) fn set(&mut self, patience: Duration) {
-        self.until = Instant::now() + patience;
+        self.set_until(Instant::now() + patience);
+    }
+
+    fn set_until(&mut self, until: Instant) {
+        self.until = until;
         if let Some(sleep) = self.sleep.as_mut().filter(|sleep| sleep.deadline() > self.until) {
             sleep.as_mut().reset(self.until);
         }
@@ -83,9 +89,9 @@ impl CallerConnection {
         (self.stream, self.unused)
     }
 
-    /// What [`poll_more`](Self::poll_more) waits for may take so long from now on.
-    pub fn wait_for(&mut self, patience: Duration) {
-        self.patience.set(patience);
+    /// What [`poll_more`](Self::poll_more) waits for may take until then.
+    pub fn wait_until(&mut self, until: Instant) {
+        self.patience.set_until(until);
     }
 
     /// Reads more; false at the end.
@@ -115,7 +121,7 @@ impl CallerConnection {
 
     /// Whether more comes within this time.
     async fn more_comes(&mut self, patience: Duration) -> bool {
-        self.wait_for(patience);
+        self.patience.set(patience);
         matches!(poll_fn(|context| self.poll_more(context)).await, Ok(true))
     }
 

@@ -14,6 +14,7 @@ use crate::gateway::framing::{Chunks, Framing};
 use crate::gateway::upstream::{Route, Upstream};
 use crate::provider::{KeyPlacement, Provider};
 use crate::secret::ApiKey;
+use crate::usage::AskedPath;
 
 /// The longest body that goes this way.
 pub const LONGEST_BODY: u64 = 256 * 1024;
@@ -25,7 +26,8 @@ pub struct PlainRequest {
     pub(super) upstream: Arc<Upstream>,
     /// Which of the upstream's ways it goes, by its path.
     is_generation: bool,
-    pub(super) path: String,
+    /// For the counts in its answer.
+    pub(super) asked: AskedPath,
     pub(super) is_head: bool,
     /// Bytes of the caller's head, which are still unused.
     pub(super) head_bytes: usize,
@@ -90,7 +92,7 @@ impl PlainRequest {
         Some(Self {
             upstream: Arc::clone(upstream),
             is_generation: upstream.is_generation(target.path()),
-            path: target.path().to_owned(),
+            asked: target.path().into(),
             is_head: *method == Method::HEAD,
             head_bytes,
             body_bytes: body_bytes.unwrap_or(0),

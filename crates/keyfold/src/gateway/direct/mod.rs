@@ -16,7 +16,7 @@ use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 pub use caller::CallerConnection;
-use caller::{PASSING, Patience};
+use caller::{HEAD, PASSING, Patience};
 pub use heads::{Added, LONGEST_BODY, PlainRequest, read_length};
 use heads::{HeadRead, NoAnswer, put_key, read_answer_head};
 
@@ -60,7 +60,7 @@ impl Gateway {
         added: &Added<'_>,
     ) -> Result<(Passed, Option<StatusCode>), Error> {
         let Call { key, answering } =
-            self.begin(caller, &request.upstream, std::mem::take(&mut request.path)).await?;
+            self.begin(caller, &request.upstream, std::mem::take(&mut request.asked)).await?;
         put_key(&mut connection.head, &request.upstream.provider, &key);
         drop(key);
         let mut passage = Passage {
@@ -398,14 +398,29 @@ impl Passage<'_> {
         self.take_body(context, &[], bytes)
     }
 
-    fn take_head(&mut self, context: &mut Context<'_>, mut bytes: &[u8]) -> Option<Step> {
+    fn take_head(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Option<Step> {
+        let mut head = HEAD.take();
+        let step = self.take_head_by(context, bytes, &mut head);
+        head.clear();
+        if head.capacity() <= LONGEST_HEAD {
+            HEAD.set(head);
+        }
+        step
+    }
+
+    /// `head` is memory for the one that the caller gets.
+    fn take_head_by(
+        &mut self,
+        context: &mut Context<'_>,
+        mut bytes: &[u8],
+        head: &mut Vec<u8>,
+    ) -> Option<Step> {
         let Some(answering) = &mut self.answering else { return Some(Step::Broken("there is no call")) };
         // What is left of a request that is answered early would be taken for the next one.
         let closes = self.closes || self.request.body_bytes > 0 || self.request.head_bytes > 0;
-        let mut head = Vec::with_capacity(bytes.len().min(LONGEST_HEAD) + 512);
         let answer = loop {
             let answered = |status, told: AnswerHead<'_>| answering.answered(status, told);
-            match read_answer_head(bytes, self.request.is_head, self.added, closes, &mut head, answered) {
+            match read_answer_head(bytes, self.request.is_head, self.added, closes, head, answered) {
                 Ok(None) if bytes.len() >= LONGEST_HEAD => {
                     return Some(Step::Broken("the answer's head is too large"));
                 }
@@ -439,10 +454,10 @@ impl Passage<'_> {
         let body = &bytes[answer.used..];
         if matches!(self.phase, Phase::End) {
             self.is_reusable &= body.is_empty();
-            self.pass_on(context, &head, &[], &[]);
+            self.pass_on(context, head, &[], &[]);
             return None;
         }
-        self.take_body(context, &head, body)
+        self.take_body(context, head, body)
     }
 
     fn take_body(&mut self, context: &mut Context<'_>, head: &[u8], bytes: &[u8]) -> Option<Step> {
