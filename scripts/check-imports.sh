@@ -22,7 +22,7 @@ library='
     settings
     envelope preset scan storage
     provider requester
-    clock dotenv figures mode recent secret security user
+    clock dotenv figures mode recent secret security turns user
 '
 server='
     main

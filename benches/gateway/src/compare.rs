@@ -31,12 +31,7 @@ pub(crate) async fn full(settings: Settings) -> bool {
 
     println!("\n## At {PER_SECOND} requests/s, and the first piece of a stream\n");
     let kinds = [timed(&stage), first_piece(&stage)];
-    println!("Everything where there is room:\n");
-    let free = phase(&stage, Layout::Free, Way::Plain, &kinds, rounds).await;
-    print_latency(&free);
-    println!("\nEach gateway on its own CPU:\n");
-    let apart = phase(&stage, Layout::Apart, Way::Plain, &kinds, rounds.min(TLS_ROUNDS)).await;
-    print_latency(&apart);
+    let (free, apart) = in_both_layouts(&stage, &kinds, rounds).await;
 
     println!("\n## Open streams\n");
     let held = open_streams(&stage).await;
@@ -64,6 +59,26 @@ pub(crate) async fn throughput(settings: Settings, rounds: usize) -> bool {
     print_throughput(&figures, &[FEW]);
     report_audit(&stage, &figures, 0).await;
     figures.iter().map(Figures::wrong_keys).sum::<usize>() == 0
+}
+
+/// So many rounds at the common rate, and of streams.
+pub(crate) async fn latency(settings: Settings) -> bool {
+    let stage = Stage::new(settings).await;
+    let rounds = stage.settings.rounds;
+    describe(&stage, rounds);
+    println!();
+    let (free, apart) = in_both_layouts(&stage, &[timed(&stage), first_piece(&stage)], rounds).await;
+    [free, apart].concat().iter().map(Figures::wrong_keys).sum::<usize>() == 0
+}
+
+async fn in_both_layouts(stage: &Stage, kinds: &[Kind], rounds: usize) -> (Vec<Figures>, Vec<Figures>) {
+    println!("Everything where there is room:\n");
+    let free = phase(stage, Layout::Free, Way::Plain, kinds, rounds).await;
+    print_latency(&free);
+    println!("\nEach gateway on its own CPU:\n");
+    let apart = phase(stage, Layout::Apart, Way::Plain, kinds, rounds).await;
+    print_latency(&apart);
+    (free, apart)
 }
 
 fn closed(stage: &Stage, connections: &[usize]) -> Vec<Kind> {

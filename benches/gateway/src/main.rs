@@ -62,9 +62,10 @@ async fn report(arguments: &[&str]) -> bool {
             let rounds = settings.rounds;
             compare::throughput(settings, rounds).await
         }
+        ["latency"] => compare::latency(Settings::read()).await,
         ["profile"] => profile::run(Settings::read()).await,
         _ => {
-            eprintln!("usage: keyfold-gateway-bench [quick|throughput|profile]");
+            eprintln!("usage: keyfold-gateway-bench [quick|throughput|latency|profile]");
             false
         }
     }

@@ -58,6 +58,7 @@ pub mod service_tokens;
 pub mod settings;
 pub mod state_dir;
 mod storage;
+mod turns;
 mod usage;
 pub mod user;
 pub mod users;

@@ -30,12 +30,10 @@ pub use export::{
 pub use verify::{Finding, FindingKind, Report, Warning};
 
 use std::collections::VecDeque;
-use std::future::poll_fn;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Poll;
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
@@ -56,6 +54,7 @@ use crate::settings::{AuditSettings, DatabaseSetting, Durability};
 use crate::state_dir::StateDir;
 use crate::storage::audit::{AuditRow, append_in};
 use crate::storage::{Database, StorageError, Transaction};
+use crate::turns;
 use crate::user::UserId;
 use blocking::Blocking;
 use chain::{Addition, Chain};
@@ -205,7 +204,9 @@ impl Audit {
         let queued = part.queue(&Moment::of(&opened, begun), &about);
         // From here on it has an end, even if this is dropped.
         let record = record(number, about);
-        after_the_others().await;
+        if turns::count(begun) {
+            turns::after_the_others().await;
+        }
         if shared.note_spooled(part.settle(&queued)) {
             return Ok(record);
         }
@@ -528,20 +529,6 @@ impl Drop for UseRecord {
             self.note_end(self.shared.clock.now(), Outcome::Abandoned, None);
         }
     }
-}
-
-/// Returns once the tasks that are ready on this thread have had their turn.
-async fn after_the_others() {
-    let mut has_waited = false;
-    poll_fn(|context| {
-        if std::mem::replace(&mut has_waited, true) {
-            return Poll::Ready(());
-        }
-        // Woken while it runs, a task goes to the end of the queue.
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }
 
 /// When it could be recorded nowhere, the cause is for the log.

@@ -1,9 +1,10 @@
 //! The spool: where the use of a key is recorded before the provider is called, in the state directory.
 //!
 //! One line per event, which is written before anybody goes on, so it survives the death of the process; not that of the
-//! machine, since nothing waits for the disk. Lines that are there at the same time are written by one `write`. A process has a part for each core, so that threads do not wait for each other. Each part
-//! has a chain, and a locked folder, of its own: `<tag of the database>-<random>`, with the number of its writer in
-//! `writer`. Whoever gets the lock of a folder knows that its process is dead.
+//! machine, since nothing waits for the disk. Lines that are there at the same time are written by one `write`. A process
+//! has a part for each core, so that threads do not wait for each other. Each part has a chain, and a locked folder, of
+//! its own: `<tag of the database>-<random>`, with the number of its writer in `writer`. Whoever gets the lock of a folder
+//! knows that its process is dead.
 
 use std::collections::VecDeque;
 use std::fs::{self, DirBuilder, File, OpenOptions};

@@ -211,6 +211,14 @@ impl CallerConnection {
         }
     }
 
+    /// Takes memory back that was the head's, for the next one.
+    pub(super) fn keep(&mut self, mut memory: Vec<u8>) {
+        memory.clear();
+        if self.head.capacity() < memory.capacity() && memory.capacity() <= KEPT_BUFFER {
+            self.head = memory;
+        }
+    }
+
     /// Ready when the caller is gone. What it sends meanwhile is kept.
     pub(super) fn poll_left(&mut self, context: &mut Context<'_>) -> Poll<()> {
         while self.unused.len() < MOST_AHEAD {

@@ -26,9 +26,12 @@ use super::forward::unreachable;
 use super::framing::{Framing, MalformedFraming};
 use super::{Call, Gateway};
 use crate::error::Error;
+use crate::turns;
 
 /// The most bytes of an answer's head.
 const LONGEST_HEAD: usize = 64 * 1024;
+/// Under load, the beginning of an answer is written together with those of others if it is no longer.
+const MOST_TOGETHER: usize = 4 * 1024;
 /// The most heads before that of the answer itself.
 const MOST_INTERIM_HEADS: usize = 100;
 
@@ -73,6 +76,7 @@ impl Gateway {
             interim_heads: 0,
             status: None,
             waiting: Vec::new(),
+            lets_others_go_first: false,
             told: Told::Nothing,
             phase: Phase::Head,
             is_reusable: true,
@@ -100,6 +104,8 @@ struct Passage<'a> {
     status: Option<StatusCode>,
     /// What the caller has not taken yet, or is not to have yet.
     waiting: Vec<u8>,
+    /// It is written after the other tasks' turn.
+    lets_others_go_first: bool,
     told: Told,
     phase: Phase,
     /// The provider's connection may serve another request.
@@ -328,11 +334,15 @@ impl Passage<'_> {
     fn poll_answer(&mut self, context: &mut Context<'_>, stream: &mut ProviderStream) -> Poll<Step> {
         loop {
             if self.told != Told::Held && !self.waiting.is_empty() {
+                if std::mem::take(&mut self.lets_others_go_first) {
+                    context.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
                 match Pin::new(&mut self.caller.stream).poll_write(context, &self.waiting) {
                     Poll::Ready(Ok(written)) => {
                         self.waiting.drain(..written);
                         if self.waiting.is_empty() {
-                            self.waiting = Vec::new();
+                            self.caller.keep(std::mem::take(&mut self.waiting));
                             self.caller.patience.set(self.gateway.timeouts.gateway_idle);
                         } else {
                             self.caller.patience.set(self.caller.write_patience);
@@ -484,7 +494,9 @@ impl Passage<'_> {
             self.phase = Phase::End;
         }
         self.pass_on(context, head, &bytes[..scanned.passes], closing);
-        self.caller.patience.set(self.gateway.timeouts.gateway_idle);
+        if self.waiting.is_empty() || self.told == Told::Held {
+            self.caller.patience.set(self.gateway.timeouts.gateway_idle);
+        }
         // A refusal is held only up to a length, and a success only until its mark is written.
         (self.told == Told::Held && (matches!(self.phase, Phase::End) || self.may_mark_now()))
             .then_some(Step::Mark)
@@ -500,6 +512,14 @@ impl Passage<'_> {
         let mut written = 0;
         if self.told == Told::Nothing {
             self.told = Told::Begun;
+            let bytes = head.len() + body.len() + closing.len();
+            if bytes <= MOST_TOGETHER && turns::are_many() {
+                self.lets_others_go_first = true;
+                self.waiting = std::mem::take(&mut self.caller.head);
+                [head, body, closing].into_iter().for_each(|part| self.waiting.extend_from_slice(part));
+                self.caller.patience.set(self.caller.write_patience);
+                return;
+            }
         }
         if self.told != Told::Held && self.waiting.is_empty() {
             let parts = [IoSlice::new(head), IoSlice::new(body), IoSlice::new(closing)];
