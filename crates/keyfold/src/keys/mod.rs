@@ -315,9 +315,11 @@ impl Keys {
 
     /// Writes down when keys were last used; what fails is kept for the next time.
     pub(crate) async fn flush(&self) {
-        let used = std::mem::take(&mut self.notes().used);
-        let mut uses: Vec<_> =
-            used.into_iter().map(|((user, provider, key), at)| LastUse { user, provider, key, at }).collect();
+        let to_write = std::mem::take(&mut self.notes().used);
+        let mut uses: Vec<_> = to_write
+            .into_iter()
+            .map(|((user, provider, key), at)| LastUse { user, provider, key, at })
+            .collect();
         // In the same order everywhere: processes that note the same keys wait for each other in turn.
         uses.sort_by(|one, other| (&one.user, &one.provider).cmp(&(&other.user, &other.provider)));
         let mut is_away = false;

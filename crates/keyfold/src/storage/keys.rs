@@ -290,8 +290,8 @@ pub(crate) async fn set_used(connection: &impl Connection, uses: &[LastUse]) -> 
         return Err(StorageError::Unexpected(format!("{} uses of keys at once", uses.len())));
     };
     let of_one = |LastUse { user, provider, key, at }: &LastUse| -> [Value; USED.len()] {
-        let (user, provider) = (user.as_str().into(), provider.as_str().into());
-        [user, provider, key.version.into(), (*at).into(), key.created_at.into()]
+        let created_at = key.created_at.into();
+        [user.as_str().into(), provider.as_str().into(), key.version.into(), (*at).into(), created_at]
     };
     let mut values: Vec<Value> = uses.iter().flat_map(of_one).collect();
     // Rows that are left over are of no key.

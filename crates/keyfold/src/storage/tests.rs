@@ -483,16 +483,16 @@ mod suite {
         }
         let key = row("gemini", 1).identity();
         for (last, moment) in [(1, 2), (8, 3), (9, 4), (keys::MOST_USED, 5)] {
-            let uses: Vec<_> = users[..last].iter().map(|user| used(user, key, at(moment))).collect();
-            keys::set_used(&database, &uses).await.unwrap();
-            let noted = database
+            let noted: Vec<_> = users[..last].iter().map(|user| used(user, key, at(moment))).collect();
+            keys::set_used(&database, &noted).await.unwrap();
+            let counted = database
                 .query(
                     &statement("SELECT COUNT(*) FROM api_keys WHERE last_used_at = $1", &[Kind::Time]),
                     vec![at(moment).into()],
                 )
                 .await
                 .unwrap();
-            assert_eq!(noted[0].integer(0).unwrap(), i64::try_from(last).unwrap());
+            assert_eq!(counted[0].integer(0).unwrap(), i64::try_from(last).unwrap());
         }
         let too_many = vec![used(&users[0], key, at(6)); keys::MOST_USED + 1];
         assert!(keys::set_used(&database, &too_many).await.is_err());

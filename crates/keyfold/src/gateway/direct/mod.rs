@@ -516,7 +516,9 @@ impl Passage<'_> {
             if bytes <= MOST_TOGETHER && turns::are_many() {
                 self.lets_others_go_first = true;
                 self.waiting = std::mem::take(&mut self.caller.head);
-                [head, body, closing].into_iter().for_each(|part| self.waiting.extend_from_slice(part));
+                for part in [head, body, closing] {
+                    self.waiting.extend_from_slice(part);
+                }
                 self.caller.patience.set(self.caller.write_patience);
                 return;
             }
