@@ -31,10 +31,8 @@ const SMALL_BATCH: usize = 32 * 1024;
 const FEW: usize = 16 * 1024;
 /// Bytes of a line, about.
 const TYPICAL_LINE: usize = 256;
-/// Events of this time go together: the first ones after a pause, and others.
-const GATHER: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(250));
-/// A pause in which nothing was shipped.
-const QUIET: Duration = Duration::from_secs(1);
+/// Events of this time go together.
+const GATHER: Duration = Duration::from_millis(50);
 /// How often spools of dead processes are looked for.
 const LOOK_FOR_DEAD: Duration = Duration::from_secs(30);
 /// How often partitions are made ahead.
@@ -88,7 +86,6 @@ impl Shipper {
     /// Ships until `stop` says so or is dropped; then what is left, as long as that does not take too long.
     pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) {
         let (mut pause, mut dead_at, mut partitions_at) = (PAUSES.0, Instant::now(), Instant::now());
-        let mut shipped_at: Option<Instant> = None;
         loop {
             if Instant::now() >= partitions_at {
                 let now = self.shared.clock.now();
@@ -112,11 +109,8 @@ impl Shipper {
                         pause = PAUSES.0;
                         if bytes == 0 {
                             let _ = timeout_at(dead_at, self.shared.wake.notified()).await;
-                        } else {
-                            shipped_at = Some(Instant::now());
                         }
-                        let is_first = shipped_at.is_none_or(|at| at.elapsed() > QUIET);
-                        sleep(if is_first { GATHER.0 } else { GATHER.1 }).await;
+                        sleep(GATHER).await;
                     }
                     Err(_) => {
                         sleep(pause).await;
