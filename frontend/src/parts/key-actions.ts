@@ -23,8 +23,10 @@ export function useKeyActions() {
     return saved;
   };
   return {
-    save: async (typed: TypedKey): Promise<SavedKey> => {
+    /** `onStored` is called before anybody sees that the key is there. */
+    save: async (typed: TypedKey, onStored?: () => void): Promise<SavedKey> => {
       const saved = await store(typed);
+      onStored?.();
       await changed();
       return saved;
     },

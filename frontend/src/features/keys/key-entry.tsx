@@ -79,8 +79,8 @@ export function KeyEntry({ provider, providers, saveLabel, takesFocus = false, c
       return;
     }
     run('saving', async ({ outcomeOfSaved }) => {
-      const saved = await save({ provider: provider.id, key: text });
-      type('');
+      // What is still typed when the key comes into view would count as another one that is being entered.
+      const saved = await save({ provider: provider.id, key: text }, () => type(''));
       onSaved(outcomeOfSaved(saved));
     });
   };

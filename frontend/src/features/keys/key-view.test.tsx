@@ -218,6 +218,30 @@ test('who saved a key goes on from what came of it', async () => {
   await waitFor(() => expect(said.closest('[tabindex]')).toHaveFocus());
 });
 
+test('a key that was saved is not taken for one that is being typed, whatever is fetched first', async () => {
+  server.use(...standardAnswers());
+  const { user } = renderPage(<KeyView provider="gemini" />);
+  type(await field('Google Gemini'), testKeys.gemini);
+  let goOn = () => {};
+  const later = new Promise<void>((resolve) => {
+    goOn = resolve;
+  });
+  withKey('gemini');
+  server.use(
+    http.put(api('/keys/gemini'), () => HttpResponse.json({ ...storedKey('gemini'), warnings: [] })),
+    http.get(api('/audit'), async () => {
+      await later;
+      return HttpResponse.json({ events: [], next_cursor: null });
+    }),
+  );
+  await user.click(screen.getByRole('button', { name: 'Save key' }));
+  expect(await screen.findByRole('button', { name: 'Delete' })).toBeVisible();
+  goOn();
+  expect(await screen.findByText(/Saved/)).toBeVisible();
+  expect(screen.getByRole('button', { name: 'Delete' })).toBeVisible();
+  expect(screen.queryByLabelText('Google Gemini API key')).toBeNull();
+});
+
 test('what was typed is there again when the view is, until it is given up', async () => {
   withKey('gemini');
   const { user, history } = renderPage(
