@@ -50,13 +50,14 @@ pub(crate) async fn full(settings: Settings) -> bool {
     wrong == 0
 }
 
-/// So many rounds at 32 connections.
+/// So many rounds with one number of connections.
 pub(crate) async fn throughput(settings: Settings, rounds: usize) -> bool {
     let stage = Stage::new(settings).await;
     describe(&stage, rounds);
     println!();
-    let figures = phase(&stage, Layout::Apart, Way::Plain, &closed(&stage, &[FEW]), rounds).await;
-    print_throughput(&figures, &[FEW]);
+    let connections = [stage.settings.connections];
+    let figures = phase(&stage, Layout::Apart, Way::Plain, &closed(&stage, &connections), rounds).await;
+    print_throughput(&figures, &connections);
     report_audit(&stage, &figures, 0).await;
     figures.iter().map(Figures::wrong_keys).sum::<usize>() == 0
 }

@@ -19,6 +19,8 @@ pub(crate) struct Settings {
     pub(crate) rounds: usize,
     pub(crate) seconds: f64,
     pub(crate) streams: usize,
+    /// Of the parts that measure throughput alone.
+    pub(crate) connections: usize,
 }
 
 impl Settings {
@@ -35,6 +37,7 @@ impl Settings {
             rounds: number("ROUNDS", 5),
             seconds: number("SECONDS", 2.0),
             streams: number("STREAMS", 10_000),
+            connections: number("CONNECTIONS", 32),
         }
     }
 
