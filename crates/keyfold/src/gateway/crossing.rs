@@ -140,10 +140,14 @@ fn is_one_of(name: &str, patterns: &[&str]) -> bool {
         return is_one_of(&name.replace('_', "-"), patterns);
     }
     let name = name.as_bytes();
-    // Most differ in their third letter already, which no pattern ends before.
+    // Most differ in their third letter already.
     let third = name.get(2).map(u8::to_ascii_lowercase);
-    let alike = patterns.iter().filter(|pattern| pattern.as_bytes().get(2).copied() == third);
-    alike.into_iter().any(|pattern| match pattern.as_bytes().strip_suffix(b"*") {
+    let may_be = |pattern: &&&str| match pattern.as_bytes().get(2) {
+        Some(b'*') | None => true,
+        letter => letter.copied() == third,
+    };
+    let mut alike = patterns.iter().filter(may_be);
+    alike.any(|pattern| match pattern.as_bytes().strip_suffix(b"*") {
         Some(beginning) => {
             name.len() >= beginning.len() && name[..beginning.len()].eq_ignore_ascii_case(beginning)
         }
@@ -206,6 +210,17 @@ mod tests {
             "",
         ] {
             assert!(goes_to_provider(passes), "{passes}");
+        }
+    }
+
+    #[test]
+    fn patterns_of_any_length_are_found() {
+        let patterns = ["te", "a*", "xy*", "via", "sec-*"];
+        for name in ["te", "TE", "a", "accept", "xy", "XYZ", "via", "sec-fetch", "Sec_Fetch"] {
+            assert!(is_one_of(name, &patterns), "{name}");
+        }
+        for name in ["t", "tea", "x", "vi", "viable", "sec", "secret", ""] {
+            assert!(!is_one_of(name, &patterns), "{name}");
         }
     }
 
